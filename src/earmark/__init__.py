@@ -1,0 +1,48 @@
+"""Earmark: from a folder of labelled sounds to a classifier that people can trust, share and run.
+
+The public names are loaded on first use, so that ``import earmark`` costs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Classifier": "earmark.inference.classifier",
+    "Clips": "earmark.data.clips",
+    "Recipe": "earmark.training.recipe",
+    "Run": "earmark.training.run",
+    "crossval": "earmark.training.crossval",
+    "decode": "earmark.sound.decode",
+    "evaluate": "earmark.training.assess",
+    "load_recipe": "earmark.training.recipe",
+    "probe": "earmark.sound.decode",
+    "read_clips": "earmark.data.layouts",
+    "train": "earmark.training.run",
+}
+
+if TYPE_CHECKING:
+    from earmark.data.clips import Clips as Clips
+    from earmark.data.layouts import read_clips as read_clips
+    from earmark.inference.classifier import Classifier as Classifier
+    from earmark.sound.decode import decode as decode
+    from earmark.sound.decode import probe as probe
+    from earmark.training.assess import evaluate as evaluate
+    from earmark.training.crossval import crossval as crossval
+    from earmark.training.recipe import Recipe as Recipe
+    from earmark.training.recipe import load_recipe as load_recipe
+    from earmark.training.run import Run as Run
+    from earmark.training.run import train as train
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'earmark' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,64 @@
+"""The verbs about data: `data show`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Look at labelled sounds before anything is trained.", no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """Look at labelled sounds before anything is trained."""
+
+
+@app.command()
+def show(
+    sounds: Annotated[str, typer.Argument(help="A folder of class folders, or a CSV with path,label.")],
+    out: Annotated[Path | None, typer.Option("--csv", help="Write the clips as a manifest to this file.")] = None,
+) -> None:
+    """Classes with their counts and durations; rates, channels and formats of the files."""
+    from rich.table import Table
+
+    from earmark.cli.console import console
+    from earmark.data.clips import write_csv
+    from earmark.data.layouts import read_clips
+    from earmark.data.overview import describe_clips
+    from earmark.progress import show_progress
+
+    clips = read_clips(sounds)
+    with show_progress("Looking at files") as advance:
+        overview = describe_clips(clips, advance)
+    table = Table("class", box=None, pad_edge=False, header_style="bold")
+    for name in ("clips", "total", "shortest", "longest"):
+        table.add_column(name, justify="right")
+    for row in overview.classes.to_dict("records"):
+        spans = (_span(row[key]) for key in ("duration_s", "shortest_s", "longest_s"))
+        table.add_row(str(row["label"]), f"{row['clips']:,}", *spans)
+    table.add_row(f"{len(clips.labels)} classes", f"{overview.clips:,}", _span(overview.duration_s), style="bold")
+    console().print(table)
+    for name, counts in (
+        ("Sample rates", {f"{rate} Hz": count for rate, count in overview.sample_rates.items()}),
+        ("Channels", overview.channels),
+        ("Formats", overview.formats),
+    ):
+        typer.echo(f"{name}: {', '.join(f'{key} ({count:,})' for key, count in counts.items())}")
+    for reason, count in overview.passed_over.items():
+        typer.echo(f"Passed over, {reason}: {count:,}")
+    for _, reason in overview.unreadable:
+        typer.secho(f"Cannot be read: {reason}", fg="yellow")
+    if out is not None:
+        write_csv(clips, out)
+        typer.echo(f"Manifest: {out}")
+    typer.echo(f"Next: earmark train {out or sounds}")
+
+
+def _span(seconds: float) -> str:
+    if seconds != seconds:  # none of the class can be read
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,0 +1,66 @@
+"""The command line: verbs, their options, and the one place where errors become sentences.
+
+Nothing heavy is imported before a verb runs, so that ``earmark --help`` answers in a blink.
+"""
+
+import os
+import sys
+
+import typer
+
+from earmark.cli import data, demo, doctor, predicting, recipes, training
+
+app = typer.Typer(
+    name="earmark",
+    help="From a folder of labelled sounds to a classifier that people can trust, share and run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(training.train)
+app.command("crossval")(training.crossval)
+app.command("evaluate")(training.evaluate)
+app.command("predict")(predicting.predict)
+app.command("verify")(predicting.verify)
+app.command("recipes")(recipes.recipes)
+app.add_typer(data.app, name="data")
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from earmark import __version__
+
+        typer.echo(f"earmark {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Say which version."),
+) -> None:
+    """Train, measure and use sound classifiers."""
+
+
+def run() -> None:
+    """Run a command; an error that is the user's to mend is one sentence on standard error and exit code 2."""
+    from earmark.errors import EarmarkError
+
+    # Libraries that talk of themselves while one waits for an answer are asked not to.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except EarmarkError as error:
+        typer.secho(f"earmark: {error}", fg="red" if sys.stderr.isatty() else None, err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("earmark: broken off.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe went away, as `| head` does; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,342 @@
+"""Every file decoded once: append-only shards of float32 samples, memory-mapped, keyed by content and sample rate.
+
+Layout, in the user's cache folder (or ``EARMARK_CACHE``)::
+
+    store/32000hz/index.npz          content key -> shard, offset, length; and path, size, time -> content key
+    store/32000hz/<random>.f32       samples, one file after another
+
+Samples are written and flushed before the index that names them replaces the old one by renaming: a killed run costs
+at most the files since the last commit, never a wrong answer. Decoding runs in worker processes, each of which appends
+to a shard of its own, so nothing large travels between processes.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import secrets
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import numpy as np
+
+from earmark.errors import RunError, SoundError
+from earmark.files import replace_whole
+from earmark.sound.decode import SoundWarning, decode, stream
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+WHOLE_FILE_BYTES = 16 << 20  # larger files are decoded block by block, so that memory stays bounded
+FILES_PER_TASK = 4
+SAMPLE_BYTES = 4
+COMMIT_EVERY_S = 5.0
+STALE_SHARD_S = 24 * 3600.0
+FEW_FILES = 8  # fewer are decoded here: starting workers would take longer
+
+Progress = Callable[[int, int], None]
+
+
+class Stored(NamedTuple):
+    """Where a file's samples lie: shard name, first sample, number of samples."""
+
+    shard: str
+    offset: int
+    length: int
+
+
+class _Decoded(NamedTuple):
+    path: str
+    key: str
+    shard: str
+    offset: int
+    length: int
+    remark: str
+    failure: str
+    new: bool = False
+
+
+@dataclass
+class Preparation:
+    """What `Store.prepare` found: where each file lies, what could not be decoded, and what was noteworthy.
+
+    Args:
+        stored: Path -> where its samples lie.
+        keys: Path -> a hash of the file's bytes.
+        failures: Path -> why it cannot be decoded.
+        remarks: Path -> what the decoder warned of (a truncated file, say).
+        decoded: How many files were decoded now; the others had been before.
+    """
+
+    stored: dict[str, Stored] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    decoded: int = 0
+
+
+def find_cache_folder() -> Path:
+    """``EARMARK_CACHE`` if set, else the user's cache folder of this system."""
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get("EARMARK_CACHE")
+    return Path(chosen) if chosen else user_cache_path("earmark")
+
+
+class Store:
+    """Decoded sound at one sample rate.
+
+    Args:
+        sample_rate: Hz; each rate has its own shards.
+        folder: Where the store lies; the cache folder if not given.
+
+    Example:
+        >>> store = Store(16_000)                                    # doctest: +SKIP
+        >>> preparation = store.prepare(["dog.wav", "rain.ogg"])     # doctest: +SKIP
+        >>> store.read(preparation.stored["dog.wav"], 0, 16_000)     # doctest: +SKIP
+    """
+
+    def __init__(self, sample_rate: int, folder: str | os.PathLike[str] | None = None) -> None:
+        root = Path(folder) if folder is not None else find_cache_folder() / "store"
+        self.sample_rate = sample_rate
+        self.folder = root / f"{sample_rate}hz"
+        self._maps: dict[str, np.ndarray] = {}
+
+    def prepare(
+        self, paths: Iterable[str], *, workers: int | None = None, on_progress: Progress | None = None
+    ) -> Preparation:
+        """Decode the files that are not stored yet, in parallel; bounded memory whatever their number and length.
+
+        Args:
+            paths: Files; each is looked at once.
+            workers: Worker processes; one for each core by default, none for a handful of files.
+            on_progress: Called with (files done, files to decode) as the work goes on.
+
+        Returns:
+            A `Preparation`. Files that cannot be decoded stand in ``failures`` with the reason.
+
+        Raises:
+            RunError: the cache folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"The cache folder {self.folder} cannot be made ({error.strerror}); "
+                "set EARMARK_CACHE to a folder that can be written."
+            ) from error
+        with self._lock():
+            index = _Index.load(self.folder)
+            self._remove_stale_shards(index)
+        preparation = Preparation()
+        missing = []
+        for path in dict.fromkeys(paths):
+            key = index.find_key(path)
+            if key is None:
+                missing.append(path)
+            else:
+                preparation.stored[path] = index.places[key]
+                preparation.keys[path] = key
+                if remark := index.remarks.get(key):
+                    preparation.remarks[path] = remark
+        if missing:
+            self._decode_missing(missing, preparation, workers=workers, on_progress=on_progress)
+        return preparation
+
+    def read(self, place: Stored, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Samples ``start`` to ``stop`` of a stored file: a read-only view, float32, nothing copied or decoded."""
+        samples = self._maps.get(place.shard)
+        if samples is None or len(samples) < place.offset + place.length:
+            samples = np.memmap(self.folder / f"{place.shard}.f32", dtype=np.float32, mode="r")
+            self._maps[place.shard] = samples
+        stop = place.length if stop is None else min(stop, place.length)
+        return samples[place.offset + start : place.offset + stop]
+
+    def _decode_missing(
+        self, missing: list[str], preparation: Preparation, *, workers: int | None, on_progress: Progress | None
+    ) -> None:
+        pending: list[_Decoded] = []
+        committed_at = time.monotonic()
+        for done, result in enumerate(_decode_all(missing, self.folder, self.sample_rate, workers), start=1):
+            if result.failure:
+                preparation.failures[result.path] = result.failure
+            else:
+                preparation.decoded += result.new
+                preparation.stored[result.path] = Stored(result.shard, result.offset, result.length)
+                preparation.keys[result.path] = result.key
+                if result.remark:
+                    preparation.remarks[result.path] = result.remark
+                pending.append(result)
+            if on_progress is not None:
+                on_progress(done, len(missing))
+            if time.monotonic() - committed_at > COMMIT_EVERY_S:
+                self._commit(pending)
+                pending, committed_at = [], time.monotonic()
+        self._commit(pending)
+
+    def _commit(self, results: list[_Decoded]) -> None:
+        if not results:
+            return
+        with self._lock():
+            index = _Index.load(self.folder)  # another process may have added to it
+            for result in results:
+                index.add(result)
+            index.save(self.folder)
+
+    def _lock(self) -> "FileLock":
+        from filelock import FileLock
+
+        return FileLock(self.folder / ".lock")
+
+    def _remove_stale_shards(self, index: "_Index") -> None:
+        """Samples that a killed run wrote and no index names; a day's grace for runs that are still at work."""
+        used = {place.shard for place in index.places.values()}
+        for shard in self.folder.glob("*.f32"):
+            if shard.stem not in used and time.time() - shard.stat().st_mtime > STALE_SHARD_S:
+                shard.unlink(missing_ok=True)
+
+
+@dataclass
+class _Index:
+    places: dict[str, Stored] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> "_Index":
+        path = folder / "index.npz"
+        if not path.exists():
+            return cls()
+        with np.load(path, allow_pickle=False) as arrays:
+            shards = arrays["shards"].tolist()
+            rows = zip(arrays["keys"].tolist(), arrays["places"].tolist(), strict=True)
+            places = {key: Stored(shards[shard], offset, length) for key, (shard, offset, length) in rows}
+            keys = dict(zip(arrays["marks"].tolist(), arrays["mark_keys"].tolist(), strict=True))
+            remarks = dict(zip(arrays["remark_keys"].tolist(), arrays["remarks"].tolist(), strict=True))
+        return cls(places, keys, remarks)
+
+    def save(self, folder: Path) -> None:
+        shards = sorted({place.shard for place in self.places.values()})
+        number = {shard: i for i, shard in enumerate(shards)}
+        places = [(number[place.shard], place.offset, place.length) for place in self.places.values()]
+        with replace_whole(folder / "index.npz") as part, part.open("wb") as file:
+            np.savez(
+                file,
+                shards=np.array(shards, dtype=np.str_),
+                keys=np.array(list(self.places), dtype=np.str_),
+                places=np.array(places, dtype=np.int64).reshape(-1, 3),
+                marks=np.array(list(self.keys), dtype=np.str_),
+                mark_keys=np.array(list(self.keys.values()), dtype=np.str_),
+                remark_keys=np.array(list(self.remarks), dtype=np.str_),
+                remarks=np.array(list(self.remarks.values()), dtype=np.str_),
+            )
+
+    def find_key(self, path: str) -> str | None:
+        """The content key of a file known by its name, size and time of change; the file is not read."""
+        mark = _mark_file(path)
+        if mark is None:
+            return None
+        key = self.keys.get(mark)
+        return key if key in self.places else None
+
+    def add(self, result: _Decoded) -> None:
+        self.places.setdefault(result.key, Stored(result.shard, result.offset, result.length))
+        mark = _mark_file(result.path)
+        if mark is not None:
+            self.keys[mark] = result.key
+        if result.remark:
+            self.remarks[result.key] = result.remark
+
+
+def _mark_file(path: str) -> str | None:
+    """Name, size and time of change, hashed: cheap to ask, and different once the file is."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    mark = f"{os.path.abspath(path)}\0{state.st_size}\0{state.st_mtime_ns}"
+    return hashlib.blake2b(mark.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """BLAKE2b of a file's bytes, 32 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: int | None) -> Iterator[_Decoded]:
+    workers = min(os.cpu_count() or 1, -(-len(paths) // FILES_PER_TASK)) if workers is None else workers
+    if workers < 2 or len(paths) < FEW_FILES:
+        yield from _decode_files(paths, str(folder), sample_rate)
+        return
+    tasks = [paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK)]
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
+            for results in pool.map(_decode_files, tasks, [str(folder)] * len(tasks), [sample_rate] * len(tasks)):
+                yield from results
+    except BrokenProcessPool as error:
+        raise RunError(
+            "A decoding process died (out of memory, or a script without `if __name__ == '__main__':`); "
+            "run the same command again: what was decoded is kept."
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _open_desk(process: int, folder: str) -> tuple[str, _Index]:
+    """What a process works with: a shard name of its own, and what was stored when it began."""
+    return f"{process}-{secrets.token_hex(6)}", _Index.load(Path(folder))
+
+
+def _ignore_interrupt() -> None:
+    # Ctrl-C reaches every process of the terminal; the parent alone decides how to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _decode_files(paths: Sequence[str], folder: str, sample_rate: int) -> list[_Decoded]:
+    """Decode files one after another into this process's own shard. Runs in a worker."""
+    shard_name, index = _open_desk(os.getpid(), folder)
+    with open(Path(folder) / f"{shard_name}.f32", "ab") as shard:
+        return [_decode_file(path, shard, shard_name, sample_rate, index) for path in paths]
+
+
+def _decode_file(path: str, shard: BinaryIO, shard_name: str, sample_rate: int, index: _Index) -> _Decoded:
+    offset = shard.tell() // SAMPLE_BYTES
+    try:
+        key = hash_file(path) if os.path.isfile(path) else ""
+        if key in index.places:  # the same content under another name or time
+            return _Decoded(path, key, *index.places[key], index.remarks.get(key, ""), "")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SoundWarning)
+            length = sum(_write_block(block, shard) for block in _decode_blocks(path, sample_rate))
+        shard.flush()
+    except SoundError as error:
+        shard.seek(offset * SAMPLE_BYTES)
+        shard.truncate()
+        return _Decoded(path, "", "", 0, 0, "", str(error))
+    except OSError as error:
+        raise RunError(
+            f"The decoded sound cannot be kept in {shard.name} ({error.strerror}); "
+            "make room there, or set EARMARK_CACHE to another folder."
+        ) from error
+    remark = "; ".join(str(warning.message) for warning in caught if issubclass(warning.category, SoundWarning))
+    return _Decoded(path, key, shard_name, offset, length, remark, "", new=True)
+
+
+def _decode_blocks(path: str, sample_rate: int) -> Iterator[np.ndarray]:
+    if os.path.isfile(path) and os.path.getsize(path) > WHOLE_FILE_BYTES:
+        yield from stream(path, sample_rate=sample_rate)
+    else:
+        yield decode(path, sample_rate=sample_rate)[0]
+
+
+def _write_block(block: np.ndarray, shard: BinaryIO) -> int:
+    shard.write(np.ascontiguousarray(block, dtype=np.float32).data)
+    return len(block)

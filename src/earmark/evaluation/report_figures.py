@@ -1,0 +1,223 @@
+"""Pictures of how a model does: its confusion matrix, its learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from earmark.pages.figure import ACCENT, FONT_PX, INK, PAPER, add_panel, estimate_width_px, make_figure, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NUMBERS_UP_TO = 20  # classes; beyond, a number no longer fits into its cell
+LABEL_LETTERS = 22
+FAINTEST, STRONGEST = 0.10, 0.95
+PAPER_FROM = 0.55  # shade from which a number is legible in the paper's colour and not in the ink's
+
+PANEL_WIDTH_PX, PANEL_HEIGHT_PX = 420, 240
+LEFT_PX, RIGHT_PX = 44, 74  # room at the right for "validation"
+LINES_WIDTH_PX, LINES_HEIGHT_PX = PANEL_WIDTH_PX - LEFT_PX - RIGHT_PX, PANEL_HEIGHT_PX - 72
+LABEL_GAP_PX = 14
+CURVES = (("train", INK, 0.7), ("validation", ACCENT, 1.0))
+
+
+class LineEnd(NamedTuple):
+    """Where a line starts and ends, for its label and for the words beside the picture."""
+
+    name: str
+    colour: str
+    first_value: float
+    epoch: float
+    value: float
+
+
+def draw_confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """The confusion matrix: a row for each true class, shaded by the share of its clips, with counts where they fit.
+
+    Args:
+        labels: Class names.
+        counts: (classes, classes), rows: truth, columns: guess.
+
+    Returns:
+        An ``<svg>`` element in the page's colours, as wide by nature as its cells and labels need.
+
+    Example:
+        >>> draw_confusion_matrix(["dog", "rain"], [[9, 1], [2, 8]]).count("17 of 20 clips on the diagonal")
+        1
+    """
+    matrix = np.asarray(counts)
+    names = [_shorten(label) for label in labels]
+    n_classes = len(names)
+    cell_px = _cell_px(n_classes)
+    font_px = min(FONT_PX + 1, max(8, cell_px - 3))
+    longest_px = max(estimate_width_px(name, font_px) for name in names)
+    side_px = cell_px * n_classes
+    left_px, top_px = longest_px + 14, 0.72 * longest_px + 34
+    figure = make_figure(left_px + side_px + 0.72 * longest_px + 6, top_px + side_px + 4)
+    panel = add_panel(figure, left_px, top_px, side_px, side_px)
+    panel.set_axis_off()
+    panel.set_xlim(0, n_classes)
+    panel.set_ylim(n_classes, 0)
+    _shade_cells(panel, matrix, cell_px, font_px)
+    for index, name in enumerate(names):
+        middle, gap = index + 0.5, 8 / cell_px
+        panel.text(-gap, middle, name, color=INK, size=font_px, ha="right", va="center_baseline")
+        panel.text(
+            middle, -gap, name, color=INK, size=font_px, rotation=45, rotation_mode="anchor", ha="left", va="baseline"
+        )
+    gap = 10 / cell_px
+    panel.text(-gap, -gap, "truth ↓   guess →", color=INK, size=FONT_PX, ha="right", alpha=0.7)
+    right, total = int(matrix.trace()), int(matrix.sum())
+    return to_svg(figure, f"Confusion matrix of {n_classes} classes: {right:,} of {total:,} clips on the diagonal.")
+
+
+def draw_learning_curves(history: Sequence[dict[str, Any]], *, chosen_epoch: int | None = None) -> list[str]:
+    """Loss and accuracy over the epochs, each a picture of its own: a narrow page sets one below the other.
+
+    Args:
+        history: A dict an epoch with ``epoch`` and, where known, ``loss``, ``accuracy``, ``validation_loss`` and
+            ``validation_accuracy``; what is missing or not finite leaves a gap.
+        chosen_epoch: The epoch whose model was kept, marked.
+
+    Returns:
+        ``<svg>`` elements in the page's colours, 420 pixels wide by nature: loss, then accuracy; one that has no
+        figures at all is left out.
+
+    Example:
+        >>> curves = draw_learning_curves([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}])
+        >>> len(curves), "Loss over 2 epochs: train from 2.00 to 1.00." in curves[0]
+        (1, True)
+    """
+    epochs = np.array([row["epoch"] for row in history], dtype=float)
+    pictures = []
+    for title, keys in (
+        ("Loss", ("loss", "validation_loss")),
+        ("Accuracy", ("accuracy", "validation_accuracy")),
+    ):
+        lines = [_collect(history, key) for key in keys]
+        if any(np.isfinite(line).any() for line in lines):
+            pictures.append(_draw_curves(title, epochs, lines, chosen_epoch))
+    return pictures
+
+
+def _cell_px(n_classes: int) -> float:
+    return 56 if n_classes <= 5 else max(12, min(44, 600 / n_classes))
+
+
+def _shorten(label: str) -> str:
+    return label if len(label) <= LABEL_LETTERS else label[: LABEL_LETTERS - 1] + "…"
+
+
+def _shade_cells(panel: Axes, matrix: np.ndarray, cell_px: float, font_px: float) -> None:
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Rectangle
+
+    n_classes = len(matrix)
+    panel.add_patch(Rectangle((0, 0), n_classes, n_classes, facecolor=to_rgba(INK, 0.045), linewidth=0, clip_on=False))
+    rows, columns = np.nonzero(matrix)
+    shades = FAINTEST + (STRONGEST - FAINTEST) * matrix[rows, columns] / matrix.sum(axis=1)[rows]
+    corners = np.array([(0, 0), (0, 1), (1, 1), (1, 0)], dtype=float)
+    cells = corners + np.stack([columns, rows], axis=1)[:, None, :]
+    fills = [to_rgba(ACCENT, shade) for shade in shades]
+    panel.add_collection(PolyCollection(list(cells), facecolors=fills, linewidths=0, clip_on=False), autolim=False)
+    # A hair of paper between the cells.
+    for line in range(1, n_classes):
+        panel.plot([line, line], [0, n_classes], color=PAPER, linewidth=1.2, clip_on=False)
+        panel.plot([0, n_classes], [line, line], color=PAPER, linewidth=1.2, clip_on=False)
+    if n_classes > NUMBERS_UP_TO:
+        return
+    number_px = min(font_px, (cell_px - 4) / estimate_width_px(str(matrix.max()), 1))
+    for row, column, shade in zip(rows, columns, shades, strict=True):
+        colour = PAPER if shade >= PAPER_FROM else INK
+        middle = (column + 0.5, row + 0.5)
+        panel.text(*middle, str(matrix[row, column]), color=colour, size=number_px, ha="center", va="center_baseline")
+
+
+def _collect(history: Sequence[dict[str, Any]], key: str) -> np.ndarray:
+    values = np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=float)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _draw_curves(title: str, epochs: np.ndarray, lines: list[np.ndarray], chosen_epoch: int | None) -> str:
+    figure = make_figure(PANEL_WIDTH_PX, PANEL_HEIGHT_PX)
+    panel = add_panel(figure, LEFT_PX, 36, LINES_WIDTH_PX, LINES_HEIGHT_PX)
+    highest = 1.0 if title == "Accuracy" else 1.05 * float(np.nanmax(lines))
+    _set_scales(panel, title, epochs, highest)
+    ends = []
+    for (name, colour, strength), line in zip(CURVES, lines, strict=True):
+        known = np.flatnonzero(np.isfinite(line))
+        if not len(known):
+            continue
+        marker = "o" if len(known) == 1 else None
+        panel.plot(
+            epochs, line, color=colour, alpha=strength, linewidth=1.8, marker=marker, markersize=5, clip_on=False
+        )
+        ends.append(LineEnd(name, colour, float(line[known[0]]), float(epochs[known[-1]]), float(line[known[-1]])))
+    _label_ends(panel, ends)
+    described = [f"{end.name} from {end.first_value:.2f} to {end.value:.2f}" for end in ends]
+    description = f"{title} over {len(epochs)} epoch{'s' * (len(epochs) > 1)}: {'; '.join(described)}."
+    if chosen_epoch is not None and chosen_epoch in epochs:
+        _mark_epoch(panel, chosen_epoch)
+        description += f" The model of epoch {chosen_epoch} was kept."
+    return to_svg(figure, description)
+
+
+def _set_scales(panel: Axes, title: str, epochs: np.ndarray, highest: float) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="y", color=INK, alpha=0.12, linewidth=0.8, clip_on=False)
+    panel.set_ylim(0, highest or 1.0)
+    panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    if title == "Accuracy":
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    if len(epochs) == 1:
+        panel.set_xlim(epochs[0] - 1, epochs[0] + 1)
+        panel.set_xticks(epochs)
+    else:
+        panel.set_xlim(epochs.min(), epochs.max())
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    panel.set_title(title, loc="left", color=INK, size=FONT_PX + 2, x=-LEFT_PX / LINES_WIDTH_PX, pad=18)
+    panel.set_xlabel("epoch", color=INK, size=FONT_PX, loc="right", labelpad=2)
+
+
+def _mark_epoch(panel: Axes, epoch: int) -> None:
+    panel.axvline(epoch, color=INK, alpha=0.5, linewidth=0.8, linestyle=(0, (2, 3)), clip_on=False)
+    first, last = panel.get_xlim()
+    panel.annotate(
+        f"kept: epoch {epoch}",
+        (epoch, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha="right" if epoch > (first + last) / 2 else "left",
+        color=INK,
+        size=FONT_PX,
+        annotation_clip=False,
+    )
+
+
+def _label_ends(panel: Axes, ends: list[LineEnd]) -> None:
+    """Names at the ends of the lines, pushed apart where they would touch."""
+    lowest, highest = panel.get_ylim()
+    shifts_px = [0.0] * len(ends)
+    if len(ends) == 2:
+        gap_px = (ends[1].value - ends[0].value) / (highest - lowest) * LINES_HEIGHT_PX
+        push_px = max(0.0, LABEL_GAP_PX - abs(gap_px)) / 2
+        shifts_px = [-push_px, push_px] if gap_px >= 0 else [push_px, -push_px]
+    for end, shift_px in zip(ends, shifts_px, strict=True):
+        panel.annotate(
+            end.name,
+            (end.epoch, end.value),
+            xytext=(7, shift_px),
+            textcoords="offset points",
+            va="center_baseline",
+            color=end.colour,
+            size=FONT_PX + 1,
+            annotation_clip=False,
+        )

@@ -1,0 +1,189 @@
+"""Backbones: standardised features -> logits. An MLP, our small CNN, and any timm image network by name."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from earmark.errors import RecipeError
+from earmark.models.front_ends import Encoded, mark_frames
+from earmark.models.hub import offline_if_unreachable
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class Mlp(nn.Module):
+    """Fully connected layers over a summary of the clip, (rows, size) -> (rows, classes).
+
+    Args:
+        size: Number of features.
+        classes: Number of classes.
+        hidden: Width of each hidden layer.
+        dropout: Share of hidden units left out in training, 0 to 1.
+        batch_norm: Normalise each hidden layer over the batch.
+        activation: ``"relu"``, ``"gelu"`` or ``"silu"``.
+    """
+
+    over_time = False
+
+    def __init__(
+        self, size: int, classes: int, *, hidden: list[int], dropout: float, batch_norm: bool, activation: str
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers.append(nn.Linear(size, width))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(width))
+            layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            size = width
+        layers.append(nn.Linear(size, classes))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        return self.layers(encoded.features)
+
+
+def _convolve(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
+    )
+
+
+class SmallCnn(nn.Module):
+    """Blocks of two 3x3 convolutions and a 2x2 mean pool; then the mean and the maximum over time, band by band.
+
+    The frequency axis is flattened, not averaged: which band a pattern lies in tells sounds apart. Frames of padding
+    count in neither the mean nor the maximum.
+
+    Args:
+        n_mels: Number of mel bands.
+        classes: Number of classes.
+        widths: Channels of each block.
+        dropout: Share of pooled features left out in training, 0 to 1.
+
+    Source:
+        Blocks as in Kong et al., "PANNs" (2020), CNN10, made narrow; pooling by band after Koutini et al. (2019).
+    """
+
+    over_time = True
+
+    def __init__(self, n_mels: int, classes: int, *, widths: list[int], dropout: float) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        channels, bands = 1, n_mels
+        for width in widths:
+            blocks.append(nn.Sequential(_convolve(channels, width), _convolve(width, width)))
+            channels, bands = width, -(-bands // 2)
+        self.blocks = nn.ModuleList(blocks)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(2 * channels * bands, classes)
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        x = encoded.features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        frames = encoded.frames
+        for block in self.blocks:
+            x = self.pool(block(x))
+            frames = torch.div(frames + 1, 2, rounding_mode="floor")
+        x = x.flatten(1, 2)  # (rows, channels * bands, frames)
+        valid = mark_frames(frames, x.shape[-1]).unsqueeze(1)
+        mean = (x * valid).sum(-1) / valid.sum(-1)
+        loudest = x.masked_fill(~valid, -torch.inf).amax(-1)
+        return self.classify(self.dropout(torch.cat([mean, loudest], dim=1)))
+
+
+class TimmNetwork(nn.Module):
+    """Any timm image network on a one-channel spectrogram.
+
+    Where the network ends in a feature map, frames of padding are left out of the pooling.
+
+    Args:
+        name: A name timm knows, such as ``resnet18`` or ``efficientnet_b0``.
+        classes: Number of classes.
+        dropout: Share of pooled features left out in training, 0 to 1.
+    """
+
+    over_time = True
+
+    def __init__(self, name: str, classes: int, *, dropout: float) -> None:
+        super().__init__()
+        import timm
+
+        self.name = name
+        self.classes = classes
+        self.network = timm.create_model(name, pretrained=False, in_chans=1, num_classes=classes, drop_rate=dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        picture = encoded.features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        features: Any = self.network.forward_features(picture)
+        # Only where pooling is a step of its own can padding be left out of it; other heads normalise on the way.
+        if not isinstance(getattr(self.network, "global_pool", None), nn.Module) or features.ndim != 4:
+            return self.network.forward_head(features)
+        width = features.shape[-1]
+        scale = picture.shape[-1] / width
+        frames = torch.ceil(encoded.frames / scale).long().clamp(1, width)
+        valid = mark_frames(frames, width)[:, None, None, :]
+        pooled = (features * valid).sum((-2, -1)) / (valid.sum((-2, -1)) * features.shape[-2])
+        return self.network.get_classifier()(self.dropout(pooled))
+
+    def load_pretrained(self) -> str | None:
+        """Take timm's pretrained weights for all but the classifier; return why not, if they cannot be had.
+
+        The first convolution's three colour channels are summed to the one a spectrogram has.
+        """
+        import timm
+
+        with offline_if_unreachable() as reachable:
+            try:
+                donor = timm.create_model(self.name, pretrained=True, in_chans=1, num_classes=self.classes)
+            except Exception as error:  # the Hub's client raises many kinds: no such weights, broken transfer, no disk
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                reason = reason if reachable else "the Hugging Face Hub cannot be reached and they are not cached"
+                return f"Pretrained weights of {self.name} were not loaded: {reason}. Training starts from random ones."
+        self.network.load_state_dict(donor.state_dict())
+        return None
+
+
+def build_backbone(settings: dict[str, Any], size: int, classes: int, *, over_time: bool) -> nn.Module:
+    """A backbone from ``{"name": "cnn", …}``: ``mlp``, ``cnn``, or the name of a timm network.
+
+    Args:
+        settings: The ``[model]`` section of a recipe.
+        size: Features (or mel bands) the front end gives.
+        classes: Number of classes.
+        over_time: Whether the front end keeps the time axis.
+
+    Raises:
+        RecipeError: an unknown name, or a backbone that does not fit the front end.
+    """
+    name = settings["name"]
+    if (name == "mlp") == over_time:
+        fitting = "a network over time such as cnn or resnet18" if over_time else "mlp"
+        raise RecipeError(f"model.name = {name!r} does not fit this front end; it needs {fitting}.")
+    if name == "mlp":
+        return Mlp(
+            size,
+            classes,
+            hidden=settings["hidden"],
+            dropout=settings["dropout"],
+            batch_norm=settings["batch_norm"],
+            activation=settings["activation"],
+        )
+    if name == "cnn":
+        return SmallCnn(size, classes, widths=settings["widths"], dropout=settings["dropout"])
+    _check_timm_name(name)
+    return TimmNetwork(name, classes, dropout=settings["dropout"])
+
+
+def _check_timm_name(name: str) -> None:
+    import difflib
+
+    import timm
+
+    known = timm.list_models()
+    if name.split(".")[0] not in known:
+        near = difflib.get_close_matches(name, ["mlp", "cnn", *known], n=3)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise RecipeError(f"model.name = {name!r} is neither mlp, cnn nor a network timm knows.{hint}")

@@ -1,0 +1,46 @@
+"""Progress of long steps: one quiet line with the time left on a terminal, plain lines where there is none."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int, int], None]
+
+
+def is_live() -> bool:
+    """Whether somebody watches standard error, so that a line may be drawn over and over."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def show_progress(description: str, unit: str = "files") -> Iterator[Advance]:
+    """A bar for a step of known length, on standard error; nothing at all where no terminal watches.
+
+    Args:
+        description: What is being done, such as ``"Decoding"``.
+        unit: What is counted.
+
+    Yields:
+        A function to call with (done, total).
+
+    Example:
+        >>> with show_progress("Counting") as advance:
+        ...     for done in range(3):
+        ...         advance(done + 1, 3)
+    """
+    if not is_live():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

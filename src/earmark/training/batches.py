@@ -1,0 +1,189 @@
+"""From clips to batches: windows of waveform, drawn anew each epoch, or windows encoded once and kept.
+
+Whatever is random about an example is drawn from (seed, epoch, clip), so that a resumed run repeats an uninterrupted
+one, and the order of workers changes nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from earmark.data.waveforms import ClipWaveforms
+from earmark.models.front_ends import Encoded
+from earmark.sound.augment import change_gain, mix_loudness_aware, roll
+from earmark.training.recipe import AugmentSection
+
+Example = dict[str, Any]
+
+
+class WaveformExamples(Dataset):
+    """Clips as windows of waveform: in training a random one, augmented; otherwise the whole clip.
+
+    Args:
+        waveforms: The clips and their sound.
+        rows: Which clips.
+        window: Samples.
+        augment: What happens to a clip; ``None`` outside training.
+        seed: With epoch and clip, decides all that is random.
+    """
+
+    def __init__(
+        self,
+        waveforms: ClipWaveforms,
+        rows: np.ndarray,
+        *,
+        window: int,
+        augment: AugmentSection | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.waveforms = waveforms
+        self.rows = rows
+        self.window = window
+        self.augment = augment
+        self.seed = seed
+        self.epoch = 0
+        self.targets = waveforms.targets()[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int) -> Example:
+        row = int(self.rows[item])
+        if self.augment is None:
+            return {"waveform": self.waveforms.read(row), "target": self.targets[item]}
+        generator = np.random.default_rng((self.seed, self.epoch, row))
+        waveform, target = self._draw_window(row, generator), self.targets[item]
+        if generator.random() < self.augment.mix:
+            other = self._draw_other(item, generator)
+            ratio = float(generator.random())
+            second = self._draw_window(int(self.rows[other]), generator)
+            length = max(len(waveform), len(second))
+            waveform = mix_loudness_aware(_pad(waveform, length), _pad(second, length), ratio=ratio)
+            target = np.float32(ratio) * target + np.float32(1 - ratio) * self.targets[other]
+        return {"waveform": waveform, "target": target}
+
+    def _draw_window(self, row: int, generator: np.random.Generator) -> np.ndarray:
+        assert self.augment is not None
+        spare = self.waveforms.places[row].length - self.window
+        start = int(generator.integers(spare + 1)) if spare > 0 else 0
+        waveform = self.waveforms.read(row, start, start + self.window)
+        if self.augment.roll:
+            waveform = roll(waveform, generator)
+        if self.augment.gain_db > 0:
+            waveform = change_gain(waveform, generator, max_db=self.augment.gain_db)
+        return waveform
+
+    def _draw_other(self, item: int, generator: np.random.Generator) -> int:
+        """A clip of another class; any other clip if a dozen draws find none."""
+        other = item
+        for _ in range(12):
+            other = int(generator.integers(len(self)))
+            if not np.array_equal(self.targets[other], self.targets[item]):
+                break
+        return other
+
+
+def _pad(waveform: np.ndarray, length: int) -> np.ndarray:
+    return waveform if len(waveform) == length else np.pad(waveform, (0, length - len(waveform)))
+
+
+def collate_waveforms(examples: list[Example]) -> dict[str, Tensor]:
+    """Pad to the longest; the mask is left out where nothing was padded."""
+    lengths = np.array([len(example["waveform"]) for example in examples])
+    longest = int(lengths.max())
+    values = np.zeros((len(examples), longest), dtype=np.float32)
+    for row, example in enumerate(examples):
+        values[row, : lengths[row]] = example["waveform"]
+    batch = {
+        "input_values": torch.from_numpy(values),
+        "targets": torch.from_numpy(np.stack([example["target"] for example in examples])),
+    }
+    if lengths.min() < longest:
+        batch["attention_mask"] = torch.from_numpy(np.arange(longest)[None, :] < lengths[:, None])
+    return batch
+
+
+class EncodedClips:
+    """Every clip's windows, encoded once: what the front end gave, which window is whose, and how much sound it holds.
+
+    Args:
+        features: (windows, …).
+        frames: (windows,): valid frames.
+        first: (clips + 1,): clip ``i`` owns windows ``first[i]`` to ``first[i + 1]``.
+        weights: (windows,): samples of sound in each.
+    """
+
+    def __init__(self, encoded: Encoded, first: np.ndarray, weights: Tensor) -> None:
+        self.encoded = encoded
+        self.first = first
+        self.weights = weights
+
+    def windows_of(self, rows: np.ndarray) -> np.ndarray:
+        """All windows of these clips."""
+        return np.concatenate([np.arange(self.first[row], self.first[row + 1]) for row in rows])
+
+
+class EncodedExamples(Dataset):
+    """Clips as encoded windows: in training one of the clip's windows, otherwise all of them, averaged by weight."""
+
+    def __init__(self, waveforms: ClipWaveforms, encoded: EncodedClips, rows: np.ndarray, *, seed: int = 0) -> None:
+        self.encoded = encoded
+        self.rows = rows
+        self.seed = seed
+        self.epoch = 0
+        self.targets = waveforms.targets()[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int) -> Example:
+        row = int(self.rows[item])
+        start, stop = int(self.encoded.first[row]), int(self.encoded.first[row + 1])
+        window = start
+        if stop - start > 1:
+            window = int(np.random.default_rng((self.seed, self.epoch, row)).integers(start, stop))
+        return {"window": window, "target": self.targets[item]}
+
+    def collate(self, examples: list[Example]) -> dict[str, Tensor]:
+        windows = torch.tensor([example["window"] for example in examples])
+        features, frames = self.encoded.encoded
+        return {
+            "features": features[windows],
+            "frames": frames[windows],
+            "targets": torch.from_numpy(np.stack([example["target"] for example in examples])),
+        }
+
+
+class BalancedSampler(Sampler[int]):
+    """Draw as many clips as there are, every class equally often, anew each epoch."""
+
+    def __init__(self, targets: np.ndarray, seed: int) -> None:
+        share = targets.sum(0)
+        self.weights = (targets / np.maximum(share, 1.0)).sum(1)
+        self.weights /= self.weights.sum()
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __iter__(self):
+        generator = np.random.default_rng((self.seed, self.epoch))
+        yield from generator.choice(len(self), size=len(self), p=self.weights).tolist()
+
+
+def class_weights(targets: np.ndarray) -> Tensor:
+    """(classes,): inverse to how often a class occurs, with mean one over the clips.
+
+    Example:
+        >>> class_weights(np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.float32))
+        tensor([0.6667, 2.0000])
+    """
+    counts = np.maximum(targets.sum(0), 1.0)
+    return torch.from_numpy((targets.sum() / (len(counts) * counts)).astype(np.float32))

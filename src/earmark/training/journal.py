@@ -1,0 +1,131 @@
+"""What a run tells while it goes: one record an epoch, in ``metrics.jsonl`` and as a live line."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from earmark.files import write_text_whole
+from earmark.progress import is_live
+
+Record = dict[str, Any]
+
+
+def read_history(path: Path) -> list[Record]:
+    """The epochs in a ``metrics.jsonl``, in order; none if there is no such file."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+class Journal(TrainerCallback):
+    """Keeps one record an epoch, writes it down, and draws the line somebody may be watching.
+
+    Args:
+        path: Where ``metrics.jsonl`` lies, or ``None`` to write nothing.
+        title: What is being trained, in the live line.
+        validating: Whether a validation figure follows each epoch.
+        plain_lines: Where no terminal watches, about this many lines a training.
+    """
+
+    def __init__(self, path: Path | None, title: str, *, validating: bool, plain_lines: int = 10) -> None:
+        self.path = path
+        self.title = title
+        self.validating = validating
+        self.plain_lines = plain_lines
+        self.history: list[Record] = []
+        self._tally: list[tuple[Any, Any, int]] = []
+        self._bar: Any = None
+        self._task: Any = None
+        self._began = 0.0
+
+    def count(self, loss: Any, right: Any, clips: int) -> None:
+        """Add one batch to the epoch's figures; tensors are read only when the epoch ends."""
+        self._tally.append((loss, right, clips))
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._began = time.perf_counter()
+        done = round(state.epoch or 0)
+        self.history = [record for record in read_history(self.path) if record["epoch"] <= done] if self.path else []
+        if is_live():
+            self._open_bar(state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=state.global_step)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+        clips = sum(count for _, _, count in self._tally)
+        if not clips:
+            return
+        record: Record = {
+            "epoch": round(state.epoch),
+            "loss": sum(float(loss) * count for loss, _, count in self._tally) / clips,
+            "accuracy": sum(float(right) for _, right, _ in self._tally) / clips,
+            "learning_rate": optimizer.param_groups[0]["lr"] if optimizer is not None else None,
+        }
+        self._tally = []
+        self.history.append(record)
+        if not self.validating:
+            self._tell(state, args)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+        if self.history and metrics:
+            self.history[-1]["validation_loss"] = metrics["eval_loss"]
+            self.history[-1]["validation_accuracy"] = metrics["eval_accuracy"]
+            self._tell(state, args)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the live line away, also when a training breaks off."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _tell(self, state: Any, args: Any) -> None:
+        if self.path is not None:
+            write_text_whole(self.path, "".join(json.dumps(record) + "\n" for record in self.history))
+        epochs = int(args.num_train_epochs)
+        epoch = self.history[-1]["epoch"]
+        line = describe_epoch(self.history[-1], epochs)
+        if self._bar is not None:
+            self._bar.update(self._task, figures=line)
+        elif epoch % max(1, epochs // self.plain_lines) == 0:
+            elapsed_s = time.perf_counter() - self._began
+            print(f"{self.title}: {line}, {elapsed_s:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _open_bar(self, steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self.title, total=steps, figures="")
+
+
+def describe_epoch(record: Record, epochs: int) -> str:
+    """One record as a line.
+
+    Example:
+        >>> describe_epoch({"epoch": 3, "loss": 0.5, "accuracy": 0.9, "learning_rate": 0.001}, 60)
+        'epoch 3/60, loss 0.500, accuracy 90.0 %, learning rate 1.0e-03'
+    """
+    parts = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.3f}", f"accuracy {record['accuracy']:.1%}"]
+    if "validation_accuracy" in record:
+        parts.append(f"validation {record['validation_accuracy']:.1%}")
+    if record.get("learning_rate") is not None:
+        parts.append(f"learning rate {record['learning_rate']:.1e}")
+    return ", ".join(parts).replace("%", " %")

@@ -1,0 +1,82 @@
+"""What a run writes down about itself: versions, commit, device, and the skeleton of its report."""
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import earmark
+from earmark.data.clips import hash_clips
+from earmark.data.splits import Split
+from earmark.data.waveforms import ClipWaveforms
+from earmark.training.recipe import Recipe, to_tables
+
+PACKAGES = ("torch", "transformers", "timm", "numpy", "soundfile", "av", "soxr")
+
+
+def describe_run(
+    kind: str, recipe: Recipe, waveforms: ClipWaveforms, split: Split | None, protocol: str, *, seed: int
+) -> dict[str, Any]:
+    """The report before there are figures: what was asked, of which clips, with which software."""
+    clips = waveforms.clips
+    parts: dict[str, int] = {}
+    if split is not None:
+        counts = {part: len(split.rows(part)) for part in ("train", "validation", "test")}
+        parts = {part: count for part, count in counts.items() if count}
+    source = clips.source.rstrip("/").rsplit("/", 1)[-1] or clips.source
+    return {
+        "title": f"{recipe.name} on {source.removesuffix('.csv')}",
+        "kind": kind,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "earmark": earmark.__version__,
+        "protocol": protocol,
+        "notes": describe_clips_honestly(waveforms),
+        "data": {
+            "source": clips.source,
+            "clips": len(waveforms),
+            "classes": len(clips.labels),
+            "labels": list(clips.labels),
+            "hash": hash_clips(clips),
+            "split": parts,
+            "left_out": waveforms.left_out,
+        },
+        "recipe": to_tables(recipe),
+        "seed": seed,
+        "timing": {"decode_s": round(waveforms.decode_s, 2)},
+        "history": [],
+        **describe_software(),
+    }
+
+
+def describe_software() -> dict[str, Any]:
+    """Versions of what computes, and the commit one works in."""
+    versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    return {"versions": versions, "commit": find_commit()}
+
+
+def describe_clips_honestly(waveforms: ClipWaveforms) -> list[str]:
+    """What a reader should know of the clips before believing a figure."""
+    notes = []
+    if waveforms.left_out:
+        notes.append(f"{len(waveforms.left_out)} clip(s) could not be heard and were left out; they are named below.")
+    if waveforms.remarks:
+        more = f" (and {len(waveforms.remarks) - 1} more)" if len(waveforms.remarks) > 1 else ""
+        notes.append(f"Decoded only in part: {waveforms.remarks[0]}{more}")
+    if "group" not in waveforms.clips.table:
+        notes.append(
+            "Nothing says which clips share a recording, a speaker or a track. If some do, they may stand on both "
+            "sides of the split, and the figures are too good; a `group` column in the CSV prevents it."
+        )
+    return notes
+
+
+def find_commit() -> str | None:
+    """The commit of the git repository one works in, if any."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=5, encoding="utf-8"
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

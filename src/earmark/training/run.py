@@ -1,0 +1,225 @@
+"""The verb `train`: from clips to a run directory with a model, its figures and its report."""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from transformers import set_seed
+
+from earmark.data.clips import Clips, read_csv, write_csv
+from earmark.data.layouts import read_clips
+from earmark.data.splits import Split, split_clips
+from earmark.data.waveforms import ClipWaveforms, load_waveforms
+from earmark.errors import ClipsError, RunError
+from earmark.evaluation.evaluate import Answers, ask_model, load_sound
+from earmark.evaluation.report import write_report
+from earmark.files import replace_whole, write_text_whole
+from earmark.inference.classifier import Classifier
+from earmark.progress import show_progress
+from earmark.training.build import build_model, fit_window, save_model
+from earmark.training.card import write_card
+from earmark.training.fit import Fitted, caches_encoding, choose_device, choose_precision, encode_clips, fit_model
+from earmark.training.recipe import Recipe, load_recipe, to_toml
+from earmark.training.record import describe_run
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: Holds ``model/``, ``report.html``, ``report.json``, ``predictions.csv``, ``recipe.toml``, ``clips.csv``,
+            ``metrics.jsonl``.
+        report: What stands in ``report.json``.
+    """
+
+    folder: Path
+    report: dict[str, Any]
+
+    @property
+    def model_folder(self) -> Path:
+        """The model directory."""
+        return self.folder / "model"
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on the test split, 0 to 1."""
+        return self.report["metrics"]["accuracy"]["value"]
+
+    def load_classifier(self) -> Classifier:
+        """The trained model, ready to answer."""
+        return Classifier.from_pretrained(self.model_folder)
+
+
+def train(
+    clips: Clips | str | Path,
+    recipe: str | Recipe = "cnn",
+    *,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    test_fold: int | None = None,
+    strict: bool = False,
+) -> Run:
+    """Train a classifier and measure it, once, on clips it never heard.
+
+    Args:
+        clips: Labelled clips, or the folder or CSV they are read from.
+        recipe: A recipe's name, the path of a TOML file, or a `Recipe`.
+        out: The run directory; ``runs/<time>-<recipe>`` if not given.
+        overrides: ``"section.key=value"``, as ``--set`` takes them.
+        seed: Decides all that is random; the same seed on the same machine gives the same model.
+        test_fold: The published fold to test on.
+        strict: Refuse clips that cannot be heard instead of leaving them out by name.
+
+    Raises:
+        ClipsError: clips that do not hold together, or too few of a class to be split.
+        RecipeError: a recipe that does not exist or does not hold together.
+        RunError: ``out`` exists already.
+
+    Example:
+        >>> import earmark
+        >>> run = earmark.train("sounds/", recipe="quick")   # doctest: +SKIP
+        >>> run.accuracy                                     # doctest: +SKIP
+        0.93
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    clips = clips if isinstance(clips, Clips) else read_clips(clips)
+    refuse_multi_label(clips)
+    validation = recipe.train.select == "validation"
+    split_clips(clips, validation=validation, test_fold=test_fold, seed=seed)  # a fault shows before the decoding
+    folder = open_run_folder(out, recipe.name)
+    waveforms = hear_clips(clips, recipe, strict=strict)
+    split = split_clips(waveforms.clips, validation=validation, test_fold=test_fold, seed=seed)
+    recipe = fit_window(recipe, waveforms)
+    write_text_whole(folder / "recipe.toml", to_toml(recipe))
+    table = waveforms.clips.table.assign(split=split.parts)
+    write_csv(Clips(table, clips.labels, clips.multi_label, clips.source, clips.layout), folder / "clips.csv")
+    write_text_whole(
+        folder / "run.json", json.dumps({"seed": seed, "protocol": split.protocol, "source": clips.source})
+    )
+    return _finish(folder, waveforms, split, recipe, seed=seed, resume=False)
+
+
+def resume(folder: str | Path) -> Run:
+    """Continue a run that was killed; it ends with the weights it would have had uninterrupted.
+
+    Raises:
+        RunError: no run there, or one that is finished.
+    """
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
+        raise RunError(f"{folder} holds no run to continue (no run.json); start one with `earmark train`.")
+    if (folder / "report.json").is_file():
+        raise RunError(f"The run {folder} is finished; its report is {folder / 'report.html'}.")
+    begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    recipe = load_recipe(str(folder / "recipe.toml"))
+    clips = read_csv(folder / "clips.csv")
+    clips = Clips(clips.table, clips.labels, clips.multi_label, begun["source"], clips.layout)
+    waveforms = hear_clips(clips, recipe, strict=True)
+    split = Split(waveforms.clips.table["split"].to_numpy(dtype=object), begun["protocol"])
+    return _finish(folder, waveforms, split, recipe, seed=begun["seed"], resume=True)
+
+
+def refuse_multi_label(clips: Clips) -> None:
+    """Say so at once where clips have several labels each."""
+    if clips.multi_label:
+        raise ClipsError(
+            f"{clips.source} gives clips several labels each; Earmark reads and shows such clips, "
+            "but trains on one label a clip. Use a `label` column."
+        )
+
+
+def open_run_folder(out: str | Path | None, name: str) -> Path:
+    """Make the directory of a new run.
+
+    Raises:
+        RunError: it holds something already, or cannot be made.
+    """
+    folder = Path(out) if out is not None else Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        hint = " Continue it with --resume, or" if (folder / "run.json").is_file() else " Please"
+        raise RunError(f"{folder} holds something already.{hint} choose another --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The run directory {folder} cannot be made: {error.strerror}.") from error
+    return folder
+
+
+def hear_clips(clips: Clips, recipe: Recipe, *, strict: bool) -> ClipWaveforms:
+    """Decode what is not stored yet, with a progress bar."""
+    with show_progress("Decoding") as advance:
+        return load_waveforms(clips, sample_rate=recipe.audio.sample_rate, strict=strict, on_progress=advance)
+
+
+def _finish(folder: Path, waveforms: ClipWaveforms, split: Split, recipe: Recipe, *, seed: int, resume: bool) -> Run:
+    report = describe_run("train", recipe, waveforms, split, split.protocol, seed=seed)
+    set_seed(seed)
+    model = build_model(recipe, waveforms.clips.labels, multi_label=False)
+    if recipe.model.pretrained and (note := model.load_pretrained_backbone()):
+        report["notes"].append(note)
+    began = time.perf_counter()
+    encoded = None
+    if caches_encoding(recipe):
+        with show_progress("Computing features", "windows") as advance:
+            encoded = encode_clips(model, waveforms, advance)
+    train_rows = split.rows("train")
+    fitted = fit_model(
+        model,
+        waveforms,
+        recipe,
+        train_rows=train_rows,
+        validation_rows=split.rows("validation"),
+        seed=seed,
+        encoded=encoded,
+        folder=folder,
+        resume=resume,
+        title=f"Training {recipe.name}",
+    )
+    report["timing"]["train_s"] = round(time.perf_counter() - began, 2)
+    _tell_training(report, fitted, recipe)
+    report["model"] = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "sample_rate": recipe.audio.sample_rate,
+        "window_s": recipe.audio.window_s,
+        "device": choose_device().type,
+        "precision": choose_precision(recipe, choose_device()),
+    }
+    settings: dict[str, Any] = {"waveforms": waveforms, "rows": train_rows}
+    classifier = save_model(model, folder / "model", card=write_card(recipe, report), **settings)
+    began = time.perf_counter()
+    with show_progress("Evaluating", "clips") as advance:
+        answers = ask_model(classifier, waveforms, split.rows("test"), advance)
+    majority = waveforms.clips.table["label"].iloc[train_rows].value_counts().index[0]
+    report["metrics"] = answers.measure(majority_label=majority, seed=seed)
+    report["timing"]["evaluate_s"] = round(time.perf_counter() - began, 2)
+    write_text_whole(folder / "model" / "README.md", write_card(recipe, report))
+    write_answers(folder, report, answers)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return Run(folder, report)
+
+
+def _tell_training(report: dict[str, Any], fitted: Fitted, recipe: Recipe) -> None:
+    report["history"] = fitted.history
+    if recipe.train.select == "validation":
+        report["chosen_epoch"] = fitted.kept_epoch
+        report["protocol"] += f" The model is that of epoch {fitted.kept_epoch}, the best on the validation set."
+    else:
+        report["protocol"] += " Nothing was chosen: the model is that of the last epoch."
+    if fitted.interrupted:
+        report["notes"].insert(0, f"The training was broken off by hand after {len(fitted.history)} epoch(s).")
+
+
+def write_answers(folder: Path, report: dict[str, Any], answers: Answers) -> None:
+    """Write ``predictions.csv``, ``report.json`` and ``report.html``."""
+    with replace_whole(folder / "predictions.csv") as part:
+        answers.table.to_csv(part, index=False, float_format="%.6g")
+    with show_progress("Writing the report", ""):
+        write_report(folder, report, pd.DataFrame(answers.table), load_sound)
