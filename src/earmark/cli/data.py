@@ -1,5 +1,6 @@
 """The verbs about data: `data show`."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ def show(
     from earmark.data.clips import write_csv
     from earmark.data.layouts import read_clips
     from earmark.data.overview import describe_clips
+    from earmark.pages.layout import span
     from earmark.progress import show_progress
 
     clips = read_clips(sounds)
@@ -34,9 +36,11 @@ def show(
     for name in ("clips", "total", "shortest", "longest"):
         table.add_column(name, justify="right")
     for row in overview.classes.to_dict("records"):
-        spans = (_span(row[key]) for key in ("duration_s", "shortest_s", "longest_s"))
+        # A class of which no file can be read has no shortest and no longest one.
+        seconds = (row[key] for key in ("duration_s", "shortest_s", "longest_s"))
+        spans = ("–" if math.isnan(value) else span(value) for value in seconds)
         table.add_row(str(row["label"]), f"{row['clips']:,}", *spans)
-    table.add_row(f"{len(clips.labels)} classes", f"{overview.clips:,}", _span(overview.duration_s), style="bold")
+    table.add_row(f"{len(clips.labels)} classes", f"{overview.clips:,}", span(overview.duration_s), style="bold")
     console().print(table)
     for name, counts in (
         ("Sample rates", {f"{rate} Hz": count for rate, count in overview.sample_rates.items()}),
@@ -52,13 +56,3 @@ def show(
         write_csv(clips, out)
         typer.echo(f"Manifest: {out}")
     typer.echo(f"Next: earmark train {out or sounds}")
-
-
-def _span(seconds: float) -> str:
-    if seconds != seconds:  # none of the class can be read
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

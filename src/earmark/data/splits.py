@@ -110,7 +110,7 @@ def _hold_out(table: pd.DataFrame, rows: np.ndarray, folds: int, seed: int, purp
     """One fold's worth of ``rows``: of every class a share, at least one clip, and whole groups."""
     labels = table["label"].to_numpy()[rows]
     if "group" in table:
-        return rows[_deal_groups(labels, table["group"].to_numpy()[rows], folds, seed) == 0]
+        return rows[_deal_groups(labels, name_groups(table)[rows], folds, seed) == 0]
     held = []
     generator = np.random.default_rng(seed)
     for label in sorted(set(labels)):
@@ -121,6 +121,13 @@ def _hold_out(table: pd.DataFrame, rows: np.ndarray, folds: int, seed: int, purp
             )
         held.append(members[: max(1, round(len(members) / folds))])
     return rows[np.sort(np.concatenate(held))]
+
+
+def name_groups(table: pd.DataFrame) -> np.ndarray:
+    """The group of each clip; one that is not told is a group of its own."""
+    groups = table["group"].astype(object)
+    alone = pd.Series([f"\0{row}" for row in range(len(table))], index=table.index)
+    return groups.where(groups.notna(), alone).to_numpy()
 
 
 def _deal_groups(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -160,7 +167,7 @@ def deal_folds(clips: Clips, *, folds: int = 5, seed: int = 0) -> tuple[np.ndarr
         return published, f"The {len(set(published))} published folds"
     labels = table["label"].to_numpy()
     if "group" in table:
-        fold_of = _deal_groups(labels, table["group"].to_numpy(), folds, seed) + 1
+        fold_of = _deal_groups(labels, name_groups(table), folds, seed) + 1
         return fold_of, f"{len(set(fold_of))} folds dealt by class with whole groups together (seed {seed})"
     fold_of = np.empty(len(labels), dtype=int)
     generator = np.random.default_rng(seed)

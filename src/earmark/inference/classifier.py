@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 import earmark.models  # noqa: F401 - makes our models known to the Auto classes
 from earmark.errors import EarmarkError, ModelError
-from earmark.models.hub import offline_if_unreachable
+from earmark.models.hub import hide_progress, offline_if_unreachable
 from earmark.sound.decode import decode, stream
 from earmark.sound.windows import average_pieces, cut_pieces, group_by_length
 
@@ -69,18 +70,12 @@ class Classifier:
             ModelError: nothing there, not an audio-classification model, or the Hub cannot be reached.
         """
         from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
         place = find_model(name)
         try:
-            if Path(place).is_dir():
+            with hide_progress(), nullcontext() if Path(place).is_dir() else offline_if_unreachable():
                 model = AutoModelForAudioClassification.from_pretrained(place)
                 extractor = AutoFeatureExtractor.from_pretrained(place)
-            else:
-                with offline_if_unreachable():
-                    model = AutoModelForAudioClassification.from_pretrained(place)
-                    extractor = AutoFeatureExtractor.from_pretrained(place)
         except EarmarkError:
             raise
         except Exception as error:  # a damaged directory or an unknown id fails in many ways, all the user's to mend

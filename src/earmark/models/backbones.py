@@ -51,15 +51,16 @@ def _convolve(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class SmallCnn(nn.Module):
-    """Blocks of two 3x3 convolutions and a 2x2 mean pool; then the mean and the maximum over time, band by band.
+    """A 3x3 convolution, then blocks of two, a 2x2 mean pool before each; mean and maximum over time, band by band.
 
-    The frequency axis is flattened, not averaged: which band a pattern lies in tells sounds apart. Frames of padding
-    count in neither the mean nor the maximum.
+    One convolution alone works at full resolution: a second one there would cost as much as two whole blocks. The
+    frequency axis is flattened, not averaged: which band a pattern lies in tells sounds apart. Frames of padding count
+    in neither the mean nor the maximum.
 
     Args:
         n_mels: Number of mel bands.
         classes: Number of classes.
-        widths: Channels of each block.
+        widths: Channels of the first convolution and of each block.
         dropout: Share of pooled features left out in training, 0 to 1.
 
     Source:
@@ -70,9 +71,10 @@ class SmallCnn(nn.Module):
 
     def __init__(self, n_mels: int, classes: int, *, widths: list[int], dropout: float) -> None:
         super().__init__()
+        self.stem = _convolve(1, widths[0])
         blocks: list[nn.Module] = []
-        channels, bands = 1, n_mels
-        for width in widths:
+        channels, bands = widths[0], n_mels
+        for width in widths[1:]:
             blocks.append(nn.Sequential(_convolve(channels, width), _convolve(width, width)))
             channels, bands = width, -(-bands // 2)
         self.blocks = nn.ModuleList(blocks)
@@ -82,9 +84,9 @@ class SmallCnn(nn.Module):
 
     def forward(self, encoded: Encoded) -> Tensor:
         x = encoded.features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        frames = encoded.frames
+        x, frames = self.stem(x), encoded.frames
         for block in self.blocks:
-            x = self.pool(block(x))
+            x = block(self.pool(x))
             frames = torch.div(frames + 1, 2, rounding_mode="floor")
         x = x.flatten(1, 2)  # (rows, channels * bands, frames)
         valid = mark_frames(frames, x.shape[-1]).unsqueeze(1)

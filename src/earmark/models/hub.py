@@ -7,6 +7,20 @@ REACH_TIMEOUT_S = 4.0
 
 
 @contextmanager
+def hide_progress() -> Iterator[None]:
+    """No bars of Transformers' own while weights are read or written: a blink for models of this size."""
+    from transformers.utils import logging
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
 def offline_if_unreachable() -> Iterator[bool]:
     """Ask once whether the Hub (or the mirror in ``HF_ENDPOINT``) answers; if not, use only what is cached.
 

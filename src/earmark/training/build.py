@@ -14,6 +14,7 @@ from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.inference.golden import write_golden
 from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
+from earmark.models.hub import hide_progress
 from earmark.sound.augment import measure_level_db
 from earmark.training.recipe import Recipe
 
@@ -67,7 +68,8 @@ def save_model(
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    model.float().cpu().save_pretrained(part)
+    with hide_progress():
+        model.float().cpu().save_pretrained(part)
     EarmarkFeatureExtractor(sampling_rate=model.config.sampling_rate).save_pretrained(part)
     write_text_whole(part / "README.md", card)
     memory = json.dumps(_remember_clips(waveforms, rows), ensure_ascii=False, indent=1)

@@ -27,7 +27,7 @@ def write_card(recipe: Recipe, report: dict[str, Any]) -> str:
         "from transformers import pipeline",
         "",
         'classify = pipeline("audio-classification", model="path/to/this/directory")',
-        f"classify(waveform)  # float32, mono, {recipe.audio.sample_rate} Hz",
+        f'classify("sound.wav")  # any format, any rate; or a waveform: float32, mono, {recipe.audio.sample_rate} Hz',
         "```",
         "",
         "Or, for files of any format: `earmark predict path/to/this/directory FILE…`",

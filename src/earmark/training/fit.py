@@ -1,6 +1,7 @@
 """One training, on Transformers' Trainer: a model, some clips to learn from, perhaps some to choose by."""
 
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -245,6 +246,9 @@ def fit_model(
     fit_standardisation(model, waveforms, train_rows, encoded, seed)
     validating = len(validation_rows) > 0
     examples, chooser, trained, collate = _lay_out(model, waveforms, recipe, train_rows, validation_rows, encoded, seed)
+    # The best epoch's weights wait somewhere until the end, also where nothing else is kept on the way.
+    scratch = tempfile.TemporaryDirectory(prefix="earmark-")
+    out = folder / "checkpoints" if folder else Path(scratch.name)
     # A training that keeps nothing on the way is one of many: a line at its end will do in a pipe.
     lines, path = (10, folder / "metrics.jsonl") if folder else (1, None)
     journal = Journal(path, title, validating=validating, plain_lines=lines)
@@ -257,7 +261,9 @@ def fit_model(
         journal=journal,
         multi_label=waveforms.clips.multi_label,
         model=trained,
-        args=_arguments(model, recipe, len(train_rows), validating=validating, seed=seed, folder=folder),
+        args=_arguments(
+            recipe, len(train_rows), validating=validating, saving=validating or folder is not None, seed=seed, out=out
+        ),
         data_collator=collate,
         train_dataset=examples,
         eval_dataset=chooser,
@@ -270,6 +276,7 @@ def fit_model(
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
     finally:
         journal.close()
+        scratch.cleanup()
     model.disturb = nn.Identity()
     model.eval()
     kept = len(journal.history)
@@ -305,19 +312,12 @@ def _lay_out(
 
 
 def _arguments(
-    model: EarmarkForAudioClassification,
-    recipe: Recipe,
-    clips: int,
-    *,
-    validating: bool,
-    seed: int,
-    folder: Path | None,
+    recipe: Recipe, clips: int, *, validating: bool, saving: bool, seed: int, out: Path
 ) -> TrainingArguments:
     train = recipe.train
     device = choose_device()
-    keeps = folder is not None
     return TrainingArguments(
-        output_dir=str(folder / "checkpoints") if folder else "unused",
+        output_dir=str(out),
         num_train_epochs=train.epochs,
         per_device_train_batch_size=train.batch_size,
         per_device_eval_batch_size=EVALUATION_BATCH,
@@ -329,9 +329,9 @@ def _arguments(
         use_cpu=device.type == "cpu",
         bf16=choose_precision(recipe, device) == "bf16",
         eval_strategy="epoch" if validating else "no",
-        save_strategy="epoch" if keeps else "no",
+        save_strategy="epoch" if saving else "no",
         save_total_limit=1,
-        load_best_model_at_end=validating and keeps,
+        load_best_model_at_end=validating,
         metric_for_best_model="accuracy" if validating else None,
         logging_strategy="no",
         report_to=[],

@@ -1,6 +1,7 @@
 """What a run tells while it goes: one record an epoch, in ``metrics.jsonl`` and as a live line."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -62,7 +63,7 @@ class Journal(TrainerCallback):
         if not clips:
             return
         record: Record = {
-            "epoch": round(state.epoch),
+            "epoch": math.ceil(state.epoch - 1e-6),  # a part of an epoch counts as one
             "loss": sum(float(loss) * count for loss, _, count in self._tally) / clips,
             "accuracy": sum(float(right) for _, right, _ in self._tally) / clips,
             "learning_rate": optimizer.param_groups[0]["lr"] if optimizer is not None else None,
