@@ -52,11 +52,11 @@ def split_clips(clips: Clips, *, validation: bool, test_fold: int | None = None,
         {'train': 12, 'test': 4, 'validation': 4}
     """
     table = clips.table
-    if "fold" in table and table["fold"].notna().all():
+    if _is_published(table, "fold"):
         return _split_by_fold(table, validation=validation, test_fold=test_fold)
     if test_fold is not None:
         raise ClipsError("--test-fold needs clips with folds; add a `fold` column to the CSV, or leave the option out.")
-    if "split" in table and table["split"].notna().all() and (table["split"] == "test").any():
+    if _is_published(table, "split") and (table["split"] == "test").any():
         return _split_as_published(table, validation=validation, seed=seed)
     parts = np.full(len(table), "train", dtype=object)
     parts[_hold_out(table, np.arange(len(table)), TEST_FOLDS, seed, "test")] = "test"
@@ -65,6 +65,17 @@ def split_clips(clips: Clips, *, validation: bool, test_fold: int | None = None,
         _carve_validation(table, parts, seed)
         return Split(parts, f"{protocol}, a sixth of the rest the validation set (seed {seed}).")
     return Split(parts, f"{protocol} (seed {seed}); no clip is spent on validation.")
+
+
+def _is_published(table: pd.DataFrame, column: str) -> bool:
+    """Whether every clip has its ``fold`` or ``split``; one that only some have says too little, and too much."""
+    if column not in table or table[column].isna().all():
+        return False
+    if blank := int(table[column].isna().sum()):
+        raise ClipsError(
+            f"{blank} of {len(table)} clips have no {column}; fill in the rest of the {column} column, or delete it."
+        )
+    return True
 
 
 def _kept(table: pd.DataFrame) -> str:
@@ -160,7 +171,7 @@ def deal_folds(clips: Clips, *, folds: int = 5, seed: int = 0) -> tuple[np.ndarr
         ClipsError: a class or a number of groups too small for so many folds.
     """
     table = clips.table
-    if "fold" in table and table["fold"].notna().all():
+    if _is_published(table, "fold"):
         published = table["fold"].to_numpy(dtype=int)
         if len(set(published)) < 2:
             raise ClipsError("The fold column holds a single fold; two are needed to test one against the other.")

@@ -127,14 +127,14 @@ class Store:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            with self._lock():
+                index = _Index.load(self.folder)
+                self._remove_stale_shards(index)
         except OSError as error:
             raise RunError(
-                f"The cache folder {self.folder} cannot be made ({error.strerror}); "
-                "set EARMARK_CACHE to a folder that can be written."
+                f"The cache folder {self.folder} cannot be written ({error.strerror or error}); "
+                "set EARMARK_CACHE to a folder that can be."
             ) from error
-        with self._lock():
-            index = _Index.load(self.folder)
-            self._remove_stale_shards(index)
         preparation = Preparation()
         missing = []
         for path in dict.fromkeys(paths):
@@ -164,22 +164,24 @@ class Store:
     ) -> None:
         pending: list[_Decoded] = []
         committed_at = time.monotonic()
-        for done, result in enumerate(_decode_all(missing, self.folder, self.sample_rate, workers), start=1):
-            if result.failure:
-                preparation.failures[result.path] = result.failure
-            else:
-                preparation.decoded += result.new
-                preparation.stored[result.path] = Stored(result.shard, result.offset, result.length)
-                preparation.keys[result.path] = result.key
-                if result.remark:
-                    preparation.remarks[result.path] = result.remark
-                pending.append(result)
-            if on_progress is not None:
-                on_progress(done, len(missing))
-            if time.monotonic() - committed_at > COMMIT_EVERY_S:
-                self._commit(pending)
-                pending, committed_at = [], time.monotonic()
-        self._commit(pending)
+        try:
+            for done, result in enumerate(_decode_all(missing, self.folder, self.sample_rate, workers), start=1):
+                if result.failure:
+                    preparation.failures[result.path] = result.failure
+                else:
+                    preparation.decoded += result.new
+                    preparation.stored[result.path] = Stored(result.shard, result.offset, result.length)
+                    preparation.keys[result.path] = result.key
+                    if result.remark:
+                        preparation.remarks[result.path] = result.remark
+                    pending.append(result)
+                if on_progress is not None:
+                    on_progress(done, len(missing))
+                if time.monotonic() - committed_at > COMMIT_EVERY_S:
+                    self._commit(pending)
+                    pending, committed_at = [], time.monotonic()
+        finally:  # also when a worker died or somebody pressed Ctrl-C: what was decoded is kept
+            self._commit(pending)
 
     def _commit(self, results: list[_Decoded]) -> None:
         if not results:
@@ -271,16 +273,25 @@ def hash_file(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def _try_hash(path: str) -> str:
+    """The hash, or nothing for a file that cannot be read: decoding it will say why."""
+    try:
+        return hash_file(path)
+    except OSError:
+        return ""
+
+
 def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: int | None) -> Iterator[_Decoded]:
     workers = min(os.cpu_count() or 1, -(-len(paths) // FILES_PER_TASK)) if workers is None else workers
     if workers < 2 or len(paths) < FEW_FILES:
-        yield from _decode_files(paths, str(folder), sample_rate)
+        # A shard and an index of its own each time: this process may have prepared other files before.
+        yield from _decode_into(*_open_desk(os.getpid(), str(folder)), paths, folder, sample_rate)
         return
     tasks = [paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK)]
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
-            for results in pool.map(_decode_files, tasks, [str(folder)] * len(tasks), [sample_rate] * len(tasks)):
+            for results in pool.map(_decode_task, tasks, [str(folder)] * len(tasks), [sample_rate] * len(tasks)):
                 yield from results
     except BrokenProcessPool as error:
         raise RunError(
@@ -289,10 +300,12 @@ def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: i
         ) from error
 
 
-@lru_cache(maxsize=1)
 def _open_desk(process: int, folder: str) -> tuple[str, _Index]:
     """What a process works with: a shard name of its own, and what was stored when it began."""
     return f"{process}-{secrets.token_hex(6)}", _Index.load(Path(folder))
+
+
+_keep_desk = lru_cache(maxsize=1)(_open_desk)  # a worker keeps its desk from task to task
 
 
 def _ignore_interrupt() -> None:
@@ -300,17 +313,24 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _decode_files(paths: Sequence[str], folder: str, sample_rate: int) -> list[_Decoded]:
-    """Decode files one after another into this process's own shard. Runs in a worker."""
-    shard_name, index = _open_desk(os.getpid(), folder)
-    with open(Path(folder) / f"{shard_name}.f32", "ab") as shard:
-        return [_decode_file(path, shard, shard_name, sample_rate, index) for path in paths]
+def _decode_task(paths: Sequence[str], folder: str, sample_rate: int) -> list[_Decoded]:
+    """Decode files into this process's own shard. Runs in a worker."""
+    return list(_decode_into(*_keep_desk(os.getpid(), folder), paths, Path(folder), sample_rate))
+
+
+def _decode_into(
+    shard_name: str, index: _Index, paths: Sequence[str], folder: Path, sample_rate: int
+) -> Iterator[_Decoded]:
+    """Decode files one after another to the end of a shard."""
+    with open(folder / f"{shard_name}.f32", "ab") as shard:
+        for path in paths:
+            yield _decode_file(path, shard, shard_name, sample_rate, index)
 
 
 def _decode_file(path: str, shard: BinaryIO, shard_name: str, sample_rate: int, index: _Index) -> _Decoded:
     offset = shard.tell() // SAMPLE_BYTES
     try:
-        key = hash_file(path) if os.path.isfile(path) else ""
+        key = _try_hash(path)
         if key in index.places:  # the same content under another name or time
             return _Decoded(path, key, *index.places[key], index.remarks.get(key, ""), "")
         with warnings.catch_warnings(record=True) as caught:

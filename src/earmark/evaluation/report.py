@@ -40,7 +40,11 @@ class Card(NamedTuple):
 
 
 def write_report(
-    directory: str | os.PathLike[str], report: dict[str, Any], predictions: DataFrame, load_sound: LoadSound
+    directory: str | os.PathLike[str],
+    report: dict[str, Any],
+    predictions: DataFrame,
+    load_sound: LoadSound,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write ``report.json`` and ``report.html`` into ``directory``, each whole or not at all.
 
@@ -54,6 +58,7 @@ def write_report(
             probability of the prediction), and where known ``start_s``, ``end_s``, ``fold``, ``group``.
         load_sound: Takes a row of ``predictions`` as a dict and gives (waveform: (samples,) float32 mono, sample rate
             in Hz). A SoundError that it raises is shown in the sound's place.
+        on_progress: Called with (sounds drawn, sounds to draw).
 
     Returns:
         The path of ``report.html``: one file that opens from disk and asks nothing of any network.
@@ -70,13 +75,18 @@ def write_report(
     """
     directory = Path(directory)
     # Both are made before either is written: a fault leaves an older pair in place.
-    html = render_report(report, predictions, load_sound)
+    html = render_report(report, predictions, load_sound, on_progress)
     text = json.dumps(_finite(report), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     write_text_whole(directory / "report.json", text)
     return write_text_whole(directory / "report.html", html)
 
 
-def render_report(report: dict[str, Any], predictions: DataFrame, load_sound: LoadSound) -> str:
+def render_report(
+    report: dict[str, Any],
+    predictions: DataFrame,
+    load_sound: LoadSound,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> str:
     """The page of `write_report` as a string."""
     from markupsafe import Markup
 
@@ -91,6 +101,12 @@ def render_report(report: dict[str, Any], predictions: DataFrame, load_sound: Lo
     mistakes = sorted((row for row in rows if row["label"] != row["predicted"]), key=lambda row: -row["score"])
     examples = _choose_examples(rows, metrics["per_class"])
     data = report.get("data") or {}
+    shown = [*mistakes[:MISTAKES], *examples]
+    cards = []
+    for done, row in enumerate(shown, start=1):
+        cards.append(_make_card(row, load_sound, with_waveform=done > len(shown) - len(examples)))
+        if on_progress is not None:
+            on_progress(done, len(shown))
     return render_page(
         "report.html.j2",
         title=report["title"],
@@ -104,8 +120,8 @@ def render_report(report: dict[str, Any], predictions: DataFrame, load_sound: Lo
         curves=[Markup(curve) for curve in curves],
         folds=_Gaps(_summarise_folds(report.get("folds") or [])),
         n_mistakes=len(mistakes),
-        mistakes=[_make_card(row, load_sound, with_waveform=False) for row in mistakes[:MISTAKES]],
-        examples=[_make_card(row, load_sound, with_waveform=True) for row in examples],
+        mistakes=cards[: len(cards) - len(examples)],
+        examples=cards[len(cards) - len(examples) :],
         recipe=_write_recipe(report.get("recipe")),
         left_out=(data.get("left_out") or [])[:LEFT_OUT_SHOWN],
         n_left_out=len(data.get("left_out") or []),

@@ -23,6 +23,8 @@ LINES_WIDTH_PX, LINES_HEIGHT_PX = PANEL_WIDTH_PX - LEFT_PX - RIGHT_PX, PANEL_HEI
 LABEL_GAP_PX = 14
 CURVES = (("train", INK, 0.7), ("validation", ACCENT, 1.0))
 
+CORNER = "truth ↓   guess →"
+
 
 class LineEnd(NamedTuple):
     """Where a line starts and ends, for its label and for the words beside the picture."""
@@ -55,7 +57,7 @@ def draw_confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]
     font_px = min(FONT_PX + 1, max(8, cell_px - 3))
     longest_px = max(estimate_width_px(name, font_px) for name in names)
     side_px = cell_px * n_classes
-    left_px, top_px = longest_px + 14, 0.72 * longest_px + 34
+    left_px, top_px = max(longest_px, estimate_width_px(CORNER)) + 14, 0.72 * longest_px + 34
     figure = make_figure(left_px + side_px + 0.72 * longest_px + 6, top_px + side_px + 4)
     panel = add_panel(figure, left_px, top_px, side_px, side_px)
     panel.set_axis_off()
@@ -69,7 +71,7 @@ def draw_confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]
             middle, -gap, name, color=INK, size=font_px, rotation=45, rotation_mode="anchor", ha="left", va="baseline"
         )
     gap = 10 / cell_px
-    panel.text(-gap, -gap, "truth ↓   guess →", color=INK, size=FONT_PX, ha="right", alpha=0.7)
+    panel.text(-gap, -gap, CORNER, color=INK, size=FONT_PX, ha="right", alpha=0.7)
     right, total = int(matrix.trace()), int(matrix.sum())
     return to_svg(figure, f"Confusion matrix of {n_classes} classes: {right:,} of {total:,} clips on the diagonal.")
 

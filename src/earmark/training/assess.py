@@ -16,7 +16,7 @@ from earmark.evaluation.evaluate import ask_model
 from earmark.inference.classifier import Classifier
 from earmark.progress import show_progress
 from earmark.training.record import describe_clips_honestly, describe_software
-from earmark.training.run import Run, open_run_folder, refuse_multi_label, write_answers
+from earmark.training.run import Run, choose_run_folder, make_run_folder, refuse_multi_label, write_answers
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
     clips = clips if isinstance(clips, Clips) else read_clips(clips)
     refuse_multi_label(clips)
     clips = _choose_part(clips, split)
-    folder = open_run_folder(out, "evaluate")
+    folder = choose_run_folder(out, "evaluate")
     with show_progress("Decoding") as advance:
         waveforms = load_waveforms(clips, sample_rate=classifier.sample_rate, strict=strict, on_progress=advance)
     began = time.perf_counter()
@@ -85,6 +85,7 @@ def evaluate(
         "earmark": earmark.__version__,
         **describe_software(),
     }
+    make_run_folder(folder)
     write_answers(folder, report, answers)
     return Run(folder, report)
 

@@ -37,6 +37,16 @@ def fit_window(recipe: Recipe, waveforms: ClipWaveforms) -> Recipe:
     return replace(recipe, audio=replace(recipe.audio, window_s=float(window_s)))
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """Build the recipe's model once, for two classes, so that what cannot be built is refused before any work is done.
+
+    Raises:
+        RecipeError: band edges beyond half the sample rate, a network that does not exist or does not fit…
+    """
+    window_s = 1.0 if recipe.audio.window_s == "auto" else recipe.audio.window_s
+    build_model(replace(recipe, audio=replace(recipe.audio, window_s=window_s)), ("a", "b"), multi_label=False)
+
+
 def build_model(recipe: Recipe, labels: tuple[str, ...], *, multi_label: bool) -> EarmarkForAudioClassification:
     """A model with fresh weights; `fit_window` must have settled the window."""
     if recipe.audio.window_s == "auto":

@@ -20,11 +20,18 @@ from earmark.inference.classifier import Classifier
 from earmark.models import EarmarkFeatureExtractor
 from earmark.progress import show_progress
 from earmark.training.batches import EncodedClips
-from earmark.training.build import build_model, fit_window
+from earmark.training.build import build_model, check_recipe, fit_window
 from earmark.training.fit import caches_encoding, choose_device, choose_precision, encode_clips, fit_model
 from earmark.training.recipe import Recipe, load_recipe, to_toml
 from earmark.training.record import describe_run
-from earmark.training.run import Run, hear_clips, open_run_folder, refuse_multi_label, write_answers
+from earmark.training.run import (
+    Run,
+    choose_run_folder,
+    hear_clips,
+    make_run_folder,
+    refuse_multi_label,
+    write_answers,
+)
 
 
 def crossval(
@@ -64,13 +71,16 @@ def crossval(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     clips = clips if isinstance(clips, Clips) else read_clips(clips)
     refuse_multi_label(clips)
-    deal_folds(clips, folds=folds, seed=seed)  # a fault shows before the decoding
-    folder = open_run_folder(out, f"crossval-{recipe.name}")
+    # Faults show before the decoding, and before anything is written.
+    folder = choose_run_folder(out, f"crossval-{recipe.name}")
+    deal_folds(clips, folds=folds, seed=seed)
+    check_recipe(recipe)
     waveforms = hear_clips(clips, recipe, strict=strict)
     fold_of, origin = deal_folds(waveforms.clips, folds=folds, seed=seed)
     table = waveforms.clips.table.assign(fold=pd.array(fold_of, dtype="Int64"))
     waveforms = replace(waveforms, clips=replace(waveforms.clips, table=table))
     recipe = fit_window(recipe, waveforms)
+    make_run_folder(folder)
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
     write_csv(waveforms.clips, folder / "clips.csv")
     validation = recipe.train.select == "validation"
@@ -87,7 +97,7 @@ def crossval(
     tested_folds = sorted(set(fold_of.tolist()))
     for fold in tested_folds:
         split = split_clips(waveforms.clips, validation=validation, test_fold=fold, seed=seed)
-        title = f"Training {recipe.name}, fold {fold} of {len(tested_folds)}"
+        title = f"{recipe.name}, fold {fold}/{len(tested_folds)}"
         part, seconds = _answer_fold(waveforms, recipe, split, encoded, report, seed=seed, title=title)
         train_s += seconds
         answers.append(part.table)

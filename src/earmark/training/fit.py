@@ -111,6 +111,21 @@ class _EpochTeller(TrainerCallback):
         self.examples.epoch = round(state.epoch or 0)
 
 
+class _Patience(EarlyStoppingCallback):
+    """Early stopping that a resumed run takes up where it was, wherever its directory lies now."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
+        super().on_train_begin(args, state, control, **settings)
+        if not state.best_global_step:
+            return
+        # Transformers counts from nought again, and knows the best checkpoint by the path it had.
+        asked = [entry["step"] for entry in state.log_history if "eval_accuracy" in entry]
+        self.early_stopping_patience_counter = sum(step > state.best_global_step for step in asked)
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():
+            state.best_model_checkpoint = str(best)
+
+
 class _Interruption(TrainerCallback):
     """Ends the training after the current step once Ctrl-C was pressed; a second Ctrl-C breaks off at once."""
 
@@ -226,7 +241,7 @@ def fit_model(
     encoded: EncodedClips | None = None,
     folder: Path | None = None,
     resume: bool = False,
-    title: str = "Training",
+    title: str = "model",
 ) -> Fitted:
     """Train ``model`` in place.
 
@@ -240,7 +255,7 @@ def fit_model(
         encoded: The front end's output, if it was computed before.
         folder: Where ``metrics.jsonl`` and ``checkpoints/`` go; without it nothing is kept on the way.
         resume: Go on from the last checkpoint in ``folder``, if there is one.
-        title: What the progress line says.
+        title: What is trained, in the progress line.
     """
     set_seed(seed)
     fit_standardisation(model, waveforms, train_rows, encoded, seed)
@@ -255,7 +270,7 @@ def fit_model(
     interruption = _Interruption()
     callbacks: list[TrainerCallback] = [_EpochTeller(examples), journal, interruption]
     if validating:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.train.patience))
+        callbacks.append(_Patience(early_stopping_patience=recipe.train.patience))
     trainer = _ClassificationTrainer(
         recipe=recipe,
         journal=journal,
@@ -357,7 +372,7 @@ def _measure_accuracy(prediction: Any) -> dict[str, float]:
 
 
 def _last_checkpoint(folder: Path | None) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    checkpoints = folder / "checkpoints" if folder else None
-    return get_last_checkpoint(str(checkpoints)) if checkpoints and checkpoints.is_dir() else None
+    """The newest checkpoint that is whole: its state is written last, so a run killed before leaves it without."""
+    found = folder.glob("checkpoints/checkpoint-*/trainer_state.json") if folder else ()
+    steps = {int(path.parent.name.removeprefix("checkpoint-")): str(path.parent) for path in found}
+    return steps[max(steps)] if steps else None

@@ -93,12 +93,13 @@ class Journal(TrainerCallback):
             write_text_whole(self.path, "".join(json.dumps(record) + "\n" for record in self.history))
         epochs = int(args.num_train_epochs)
         epoch = self.history[-1]["epoch"]
-        line = describe_epoch(self.history[-1], epochs)
         if self._bar is not None:
-            self._bar.update(self._task, figures=line)
+            self._bar.update(self._task, figures=describe_briefly(self.history[-1], epochs))
         elif epoch % max(1, epochs // self.plain_lines) == 0:
             elapsed_s = time.perf_counter() - self._began
-            print(f"{self.title}: {line}, {elapsed_s:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
+            line = describe_epoch(self.history[-1], epochs)
+            sys.stderr.write(f"Training {self.title}: {line}, {elapsed_s:.0f} s\n")
+            sys.stderr.flush()
 
     def _open_bar(self, steps: int) -> None:
         from rich.console import Console
@@ -106,15 +107,27 @@ class Journal(TrainerCallback):
 
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=8),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("left"),
             console=Console(stderr=True),
             transient=True,
         )
         self._bar.start()
         self._task = self._bar.add_task(self.title, total=steps, figures="")
+
+
+def describe_briefly(record: Record, epochs: int) -> str:
+    """One record in a live line, which must fit a terminal of 80 columns.
+
+    Example:
+        >>> describe_briefly({"epoch": 3, "loss": 0.5, "accuracy": 0.9, "learning_rate": 0.001}, 60)
+        '3/60 loss 0.500 accuracy 90.0 % lr 1.0e-03'
+    """
+    chosen = f" validation {record['validation_accuracy']:.1%}" if "validation_accuracy" in record else ""
+    rate = f" lr {record['learning_rate']:.1e}" if record.get("learning_rate") is not None else ""
+    figures = f"{record['epoch']}/{epochs} loss {record['loss']:.3f} accuracy {record['accuracy']:.1%}{chosen}"
+    return figures.replace("%", " %") + rate
 
 
 def describe_epoch(record: Record, epochs: int) -> str:

@@ -5,6 +5,7 @@ and every key is what ``--set section.key=value`` takes.
 """
 
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -58,7 +59,7 @@ class ModelSection:
 
     name: str = "cnn"
     hidden: tuple[int, ...] = (256,)
-    widths: tuple[int, ...] = (24, 48, 96, 144, 192)
+    widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: float = 0.2
     batch_norm: bool = True
     activation: Literal["relu", "gelu", "silu"] = "relu"
@@ -125,6 +126,7 @@ class Recipe:
 SECTIONS = ("audio", "front_end", "model", "augment", "train")
 _SMALLEST: dict[str, float] = {
     "audio.sample_rate": 1000,
+    "audio.window_s": 0.1,
     "front_end.n_fft": 16,
     "front_end.hop_length": 1,
     "front_end.n_mels": 1,
@@ -164,6 +166,7 @@ def load_recipe(name: str = DEFAULT_RECIPE, overrides: Iterable[str] = ()) -> Re
     tables, label = _read_tables(name)
     for override in overrides:
         section, key, value = _parse_override(override)
+        _check_section(section)
         tables.setdefault(section, {})[key] = value
     return _build_recipe(label, tables)
 
@@ -173,7 +176,10 @@ def _read_tables(name: str) -> tuple[dict[str, Any], str]:
         path = Path(name)
         if not path.is_file():
             raise RecipeError(f"There is no recipe file {name}.")
-        text, label = path.read_text(encoding="utf-8"), path.stem
+        try:
+            text, label = path.read_text(encoding="utf-8"), path.stem
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"The recipe file {name} cannot be read as UTF-8 text: {error}.") from error
     else:
         entry = SHIPPED / f"{name}.toml"
         known = sorted(item.name.removesuffix(".toml") for item in SHIPPED.iterdir() if item.name.endswith(".toml"))
@@ -201,8 +207,9 @@ def _parse_override(text: str) -> tuple[str, str, Any]:
 def _build_recipe(name: str, tables: dict[str, Any]) -> Recipe:
     recipe = Recipe(name=name, description=str(tables.pop("description", "")))
     for section, values in tables.items():
-        if section not in SECTIONS or not isinstance(values, dict):
-            raise RecipeError(f"A recipe has no section [{section}].{_nearest(section, SECTIONS)}")
+        _check_section(section)
+        if not isinstance(values, dict):
+            raise RecipeError(f"{section} = {values!r} will not do; [{section}] is a section with settings of its own.")
         default = getattr(recipe, section)
         hints = get_type_hints(type(default))
         checked = {}
@@ -214,6 +221,11 @@ def _build_recipe(name: str, tables: dict[str, Any]) -> Recipe:
         recipe = replace(recipe, **{section: replace(default, **checked)})
     _check_front_end(tables.get("front_end", {}), recipe)
     return recipe
+
+
+def _check_section(section: str) -> None:
+    if section not in SECTIONS:
+        raise RecipeError(f"A recipe has no section [{section}].{_nearest(section, SECTIONS)}")
 
 
 def _check_front_end(stated: dict[str, Any], recipe: Recipe) -> None:
@@ -243,6 +255,8 @@ def _check_value(name: str, value: Any, hint: Any) -> Any:
     if checked is _REFUSED:
         raise RecipeError(f"{name} = {value!r} will not do; it takes {_describe(hint)}.")
     if isinstance(checked, int | float) and not isinstance(checked, bool):
+        if not math.isfinite(checked):
+            raise RecipeError(f"{name} = {value!r} will not do; it takes a finite number.")
         low = _SMALLEST.get(name, 0.0)
         if checked < low and name != "front_end.top_db":
             raise RecipeError(f"{name} = {value!r} is too small; use at least {low:g}.")

@@ -22,7 +22,7 @@ from earmark.evaluation.report import write_report
 from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.progress import show_progress
-from earmark.training.build import build_model, fit_window, save_model
+from earmark.training.build import build_model, check_recipe, fit_window, save_model
 from earmark.training.card import write_card
 from earmark.training.fit import Fitted, caches_encoding, choose_device, choose_precision, encode_clips, fit_model
 from earmark.training.recipe import Recipe, load_recipe, to_toml
@@ -93,11 +93,14 @@ def train(
     clips = clips if isinstance(clips, Clips) else read_clips(clips)
     refuse_multi_label(clips)
     validation = recipe.train.select == "validation"
-    split_clips(clips, validation=validation, test_fold=test_fold, seed=seed)  # a fault shows before the decoding
-    folder = open_run_folder(out, recipe.name)
+    # Faults show before the decoding, and before anything is written.
+    folder = choose_run_folder(out, recipe.name)
+    split_clips(clips, validation=validation, test_fold=test_fold, seed=seed)
+    check_recipe(recipe)
     waveforms = hear_clips(clips, recipe, strict=strict)
     split = split_clips(waveforms.clips, validation=validation, test_fold=test_fold, seed=seed)
     recipe = fit_window(recipe, waveforms)
+    make_run_folder(folder)
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
     table = waveforms.clips.table.assign(split=split.parts)
     write_csv(Clips(table, clips.labels, clips.multi_label, clips.source, clips.layout), folder / "clips.csv")
@@ -136,21 +139,30 @@ def refuse_multi_label(clips: Clips) -> None:
         )
 
 
-def open_run_folder(out: str | Path | None, name: str) -> Path:
-    """Make the directory of a new run.
+def choose_run_folder(out: str | Path | None, name: str) -> Path:
+    """The directory of a new run, not made yet.
 
     Raises:
-        RunError: it holds something already, or cannot be made.
+        RunError: it holds something already.
     """
     folder = Path(out) if out is not None else Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = " Continue it with --resume, or" if (folder / "run.json").is_file() else " Please"
-        raise RunError(f"{folder} holds something already.{hint} choose another --out.")
+        unfinished = (folder / "run.json").is_file() and not (folder / "report.json").is_file()
+        hint = f"Continue that run with --resume {folder}, or choose" if unfinished else "Choose"
+        raise RunError(f"{folder} holds something already. {hint} another --out.")
+    return folder
+
+
+def make_run_folder(folder: Path) -> None:
+    """Make the directory of a new run.
+
+    Raises:
+        RunError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"The run directory {folder} cannot be made: {error.strerror}.") from error
-    return folder
 
 
 def hear_clips(clips: Clips, recipe: Recipe, *, strict: bool) -> ClipWaveforms:
@@ -181,7 +193,7 @@ def _finish(folder: Path, waveforms: ClipWaveforms, split: Split, recipe: Recipe
         encoded=encoded,
         folder=folder,
         resume=resume,
-        title=f"Training {recipe.name}",
+        title=recipe.name,
     )
     report["timing"]["train_s"] = round(time.perf_counter() - began, 2)
     _tell_training(report, fitted, recipe)
@@ -221,5 +233,5 @@ def write_answers(folder: Path, report: dict[str, Any], answers: Answers) -> Non
     """Write ``predictions.csv``, ``report.json`` and ``report.html``."""
     with replace_whole(folder / "predictions.csv") as part:
         answers.table.to_csv(part, index=False, float_format="%.6g")
-    with show_progress("Writing the report", ""):
-        write_report(folder, report, pd.DataFrame(answers.table), load_sound)
+    with show_progress("Writing the report", "sounds") as advance:
+        write_report(folder, report, pd.DataFrame(answers.table), load_sound, on_progress=advance)
