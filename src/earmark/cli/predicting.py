@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from earmark.cli.console import console, waiting
+
 if TYPE_CHECKING:
     from earmark.inference.classifier import FileAnswer
 
@@ -32,11 +34,13 @@ def predict(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of the screen.")] = None,
 ) -> None:
     """Label sound files with the probability of each label."""
-    from earmark.inference.classifier import Classifier
     from earmark.progress import show_progress
 
     paths = list(_find_files(files))
-    classifier = Classifier.from_pretrained(model)
+    with waiting("Loading the model"):
+        from earmark.inference.classifier import Classifier
+
+        classifier = Classifier.from_pretrained(model)
     answers = []
     with show_progress("Listening") as advance:
         for done, answer in enumerate(classifier.classify_files(paths, top_k=top), start=1):
@@ -96,10 +100,7 @@ def _find_files(names: Iterable[str]) -> Iterator[str]:
 
 
 def _write_table(answers: "list[FileAnswer]", top: int) -> str:
-    from rich.console import Console
     from rich.table import Table
-
-    from earmark.cli.console import console
 
     table = Table("file", box=None, pad_edge=False, header_style="bold")
     for rank in range(top):
@@ -110,10 +111,10 @@ def _write_table(answers: "list[FileAnswer]", top: int) -> str:
         for entry in answer.prediction or []:
             cells += [entry["label"], f"{100 * entry['score']:.1f}"]
         table.add_row(*(cells if answer.prediction is not None else [*cells, "cannot be read"]))
-    target: Console = console()
+    target = console()
     with target.capture() as captured:
         target.print(table)
-    return captured.get()
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def _write_csv(answers: "list[FileAnswer]", top: int) -> str:

@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earmark.cli.console import console, waiting
+
 if TYPE_CHECKING:
     from earmark.training.run import Run
+
+LOADING = "Loading torch and transformers"
 
 Sounds = Annotated[
     str, typer.Argument(help="A folder with a folder of sounds for each class, or a CSV with path,label.")
@@ -35,8 +39,8 @@ def train(
     """Train a classifier, measure it on clips it never heard, and write the report."""
     if (sounds is None) == (resume is None):
         raise typer.BadParameter("give the sounds to train on, or --resume RUN")
-    from earmark.training import run as training
-
+    with waiting(LOADING):
+        from earmark.training import run as training
     if resume is not None:
         run = training.resume(resume)
     else:
@@ -58,12 +62,10 @@ def crossval(
     strict: Strict = False,
 ) -> None:
     """Test every clip once, on a model that never heard it: fold after fold, answers pooled."""
-    from earmark.training.crossval import crossval as run_crossval
-
+    with waiting(LOADING):
+        from earmark.training.crossval import crossval as run_crossval
     run = run_crossval(sounds, recipe, out=out, overrides=overrides or (), seed=seed, folds=folds, strict=strict)
     from rich.table import Table
-
-    from earmark.cli.console import console
 
     table = Table("fold", "clips", "accuracy", "macro-F1", box=None, pad_edge=False)
     for figure in run.report["folds"]:
@@ -84,8 +86,8 @@ def evaluate(
     strict: Strict = False,
 ) -> None:
     """Measure a model on labelled clips and write the report."""
-    from earmark.training.assess import evaluate as run_evaluate
-
+    with waiting(LOADING):
+        from earmark.training.assess import evaluate as run_evaluate
     run = run_evaluate(model, sounds, out=out, split=split, strict=strict)
     tell_run(run)
     typer.echo(f"Report: {run.folder / 'report.html'}")

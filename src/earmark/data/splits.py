@@ -121,7 +121,7 @@ def _hold_out(table: pd.DataFrame, rows: np.ndarray, folds: int, seed: int, purp
     """One fold's worth of ``rows``: of every class a share, at least one clip, and whole groups."""
     labels = table["label"].to_numpy()[rows]
     if "group" in table:
-        return rows[_deal_groups(labels, name_groups(table)[rows], folds, seed) == 0]
+        return rows[_hold_out_groups(labels, name_groups(table)[rows], folds, seed, purpose)]
     held = []
     generator = np.random.default_rng(seed)
     for label in sorted(set(labels)):
@@ -132,6 +132,19 @@ def _hold_out(table: pd.DataFrame, rows: np.ndarray, folds: int, seed: int, purp
             )
         held.append(members[: max(1, round(len(members) / folds))])
     return rows[np.sort(np.concatenate(held))]
+
+
+def _hold_out_groups(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, purpose: str) -> np.ndarray:
+    """The first of the dealt folds without which every class can still be learned."""
+    fold_of = _deal_groups(labels, groups, folds, seed)
+    for fold in sorted(set(fold_of.tolist())):
+        held = fold_of == fold
+        if set(labels[~held]) == set(labels):
+            return held
+    few = min(set(labels), key=lambda label: (len(set(groups[labels == label])), label))
+    raise ClipsError(
+        f"Class {few!r} has too few groups to set any aside for {purpose}; record more of it, or leave it out."
+    )
 
 
 def name_groups(table: pd.DataFrame) -> np.ndarray:
@@ -145,10 +158,13 @@ def _deal_groups(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) 
     from sklearn.model_selection import StratifiedGroupKFold
 
     distinct = len(set(groups))
+    most = int(np.unique(labels, return_counts=True)[1].max())  # scikit-learn refuses more folds than that
     if distinct < 2:
         raise ClipsError("All clips are of one group, so no part can be set aside; give the clips their own groups.")
+    if most < 2:
+        raise ClipsError("No class has two clips to divide, so no part can be set aside; record more of each.")
     fold_of = np.empty(len(labels), dtype=int)
-    dealer = StratifiedGroupKFold(n_splits=min(folds, distinct), shuffle=True, random_state=seed)
+    dealer = StratifiedGroupKFold(n_splits=min(folds, distinct, most), shuffle=True, random_state=seed)
     # scikit-learn warns where a class has fewer clips than folds; the figures per class show it better.
     import warnings
 

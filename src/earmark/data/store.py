@@ -23,7 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,10 @@ class Store:
         self.folder = root / f"{sample_rate}hz"
         self._maps: dict[str, np.ndarray] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that is sent a store opens the shards itself; pickled, a memory map would travel as all its samples.
+        return self.__dict__ | {"_maps": {}}
+
     def prepare(
         self, paths: Iterable[str], *, workers: int | None = None, on_progress: Progress | None = None
     ) -> Preparation:
@@ -186,11 +190,14 @@ class Store:
     def _commit(self, results: list[_Decoded]) -> None:
         if not results:
             return
-        with self._lock():
-            index = _Index.load(self.folder)  # another process may have added to it
-            for result in results:
-                index.add(result)
-            index.save(self.folder)
+        try:
+            with self._lock():
+                index = _Index.load(self.folder)  # another process may have added to it
+                for result in results:
+                    index.add(result)
+                index.save(self.folder)
+        except OSError as error:
+            raise _cannot_keep(self.folder, error) from error
 
     def _lock(self) -> "FileLock":
         from filelock import FileLock
@@ -342,12 +349,16 @@ def _decode_file(path: str, shard: BinaryIO, shard_name: str, sample_rate: int, 
         shard.truncate()
         return _Decoded(path, "", "", 0, 0, "", str(error))
     except OSError as error:
-        raise RunError(
-            f"The decoded sound cannot be kept in {shard.name} ({error.strerror}); "
-            "make room there, or set EARMARK_CACHE to another folder."
-        ) from error
+        raise _cannot_keep(shard.name, error) from error
     remark = "; ".join(str(warning.message) for warning in caught if issubclass(warning.category, SoundWarning))
     return _Decoded(path, key, shard_name, offset, length, remark, "", new=True)
+
+
+def _cannot_keep(place: object, error: OSError) -> RunError:
+    return RunError(
+        f"The decoded sound cannot be kept in {place} ({error.strerror or error}); "
+        "make room there, or set EARMARK_CACHE to another folder."
+    )
 
 
 def _decode_blocks(path: str, sample_rate: int) -> Iterator[np.ndarray]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-import earmark.models  # noqa: F401 - makes our models known to the Auto classes
 from earmark.errors import EarmarkError, ModelError
+from earmark.models import EarmarkConfig  # this import makes our models known to the Auto classes, too
 from earmark.models.hub import hide_progress, offline_if_unreachable
 from earmark.sound.decode import decode, stream
 from earmark.sound.windows import average_pieces, cut_pieces, group_by_length
@@ -24,6 +24,7 @@ Source = str | os.PathLike[str] | bytes | np.ndarray
 WINDOWS_AT_ONCE = 16
 FILES_AT_ONCE = 64
 FOREIGN_WINDOW_S = 30.0  # models that are not ours hear at most this much at once
+FOREIGN_SHORTEST_S = 0.1  # and what is shorter than their first convolutions need is filled up with zeros
 WHOLE_FILE_BYTES = 16 << 20  # larger files are read block by block
 
 
@@ -60,6 +61,13 @@ class Classifier:
         self.sample_rate: int = extractor.sampling_rate
         self.labels: tuple[str, ...] = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
         self.window: int = getattr(model.config, "window", round(FOREIGN_WINDOW_S * self.sample_rate))
+        ours = model.config.model_type == EarmarkConfig.model_type
+        self.shortest = 1 if ours else round(FOREIGN_SHORTEST_S * self.sample_rate)
+        # A foreign model can leave padding out only if its extractor gives a mask and no layer normalises over time.
+        self.ignores_padding = ours or (
+            bool(getattr(extractor, "return_attention_mask", False))
+            and getattr(model.config, "feat_extract_norm", None) != "group"
+        )
         self.multi_label = model.config.problem_type == "multi_label_classification"
 
     @classmethod
@@ -135,7 +143,12 @@ class Classifier:
         lengths = np.array([stop - start for _, start, stop in pieces], dtype=np.int64)
         scores = np.zeros((len(pieces), len(self.labels)))
         limit = WINDOWS_AT_ONCE * self.window
-        for chosen in group_by_length(lengths, max_items=WINDOWS_AT_ONCE, max_samples=limit):
+        for chosen in group_by_length(
+            np.maximum(lengths, self.shortest),
+            max_items=WINDOWS_AT_ONCE,
+            max_samples=limit,
+            only_equal=not self.ignores_padding,
+        ):
             spans = [pieces[i] for i in chosen]
             scores[chosen] = self._score_batch([waveforms[clip][start:stop] for clip, start, stop in spans])
         owners = np.array([clip for clip, _, _ in pieces], dtype=np.int64)
@@ -146,6 +159,7 @@ class Classifier:
         return answers
 
     def _score_batch(self, waveforms: list[np.ndarray]) -> np.ndarray:
+        waveforms = [np.pad(waveform, (0, max(0, self.shortest - len(waveform)))) for waveform in waveforms]
         inputs = self.extractor(waveforms, sampling_rate=self.sample_rate, return_tensors="pt", padding=True)
         logits = self.model(**{key: value.to(self.device) for key, value in inputs.items()}).logits.float()
         return (logits.sigmoid() if self.multi_label else logits.softmax(-1)).cpu().numpy()
@@ -159,11 +173,16 @@ class Classifier:
         """A waveform (samples,) at the model's rate."""
         if waveform.ndim != 1 or waveform.size == 0:
             raise ModelError(f"A waveform must be one row of samples; this one has shape {waveform.shape}.")
+        if not np.isfinite(waveform).all():
+            raise ModelError("A waveform must be finite; this one holds NaN or infinity.")
         if sample_rate in (None, self.sample_rate):
             return waveform.astype(np.float32, copy=False)
         import soxr
 
-        return soxr.resample(waveform.astype(np.float32), sample_rate, self.sample_rate, quality="HQ")
+        resampled = soxr.resample(waveform.astype(np.float32), sample_rate, self.sample_rate, quality="HQ")
+        if not len(resampled):
+            raise ModelError(f"{len(waveform)} samples at {sample_rate} Hz are less than one at {self.sample_rate} Hz.")
+        return resampled
 
     def _try_load(self, path: str) -> tuple[str, np.ndarray | None, str]:
         """(path, waveform, reason); neither waveform nor reason for a file so long that it is read in blocks later."""

@@ -32,7 +32,7 @@ class Verdict:
     @property
     def holds(self) -> bool:
         """Whether every waveform got the answer it got when the model was saved."""
-        return max(self.differences) <= self.tolerance
+        return all(difference <= self.tolerance for difference in self.differences)  # false for NaN, which max hides
 
 
 def write_golden(classifier: Classifier, folder: Path) -> None:
@@ -60,14 +60,18 @@ def verify_model(classifier: Classifier, folder: str | Path) -> Verdict:
         folder: Its directory.
 
     Raises:
-        ModelError: the directory holds no golden waveforms.
+        ModelError: the directory holds no golden waveforms, or they cannot be read.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     path = Path(folder) / GOLDEN_FILE
     if not path.is_file():
         raise ModelError(f"{folder} holds no {GOLDEN_FILE}; only models written by `earmark train` can be verified.")
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"{path} is damaged ({error}); copy it again from where the model came from.") from error
     count = sum(name.startswith("waveform_") for name in tensors)
     return Verdict(
         [

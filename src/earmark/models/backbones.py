@@ -120,15 +120,18 @@ class TimmNetwork(nn.Module):
     def forward(self, encoded: Encoded) -> Tensor:
         picture = encoded.features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
         features: Any = self.network.forward_features(picture)
-        # Only where pooling is a step of its own can padding be left out of it; other heads normalise on the way.
-        if not isinstance(getattr(self.network, "global_pool", None), nn.Module) or features.ndim != 4:
+        classify = self.network.get_classifier()
+        # Only where pooling leads straight to the classifier can padding be left out of it; other heads normalise or
+        # widen on the way.
+        pooled_apart = isinstance(getattr(self.network, "global_pool", None), nn.Module) and features.ndim == 4
+        if not pooled_apart or getattr(classify, "in_features", None) != features.shape[1]:
             return self.network.forward_head(features)
         width = features.shape[-1]
         scale = picture.shape[-1] / width
         frames = torch.ceil(encoded.frames / scale).long().clamp(1, width)
         valid = mark_frames(frames, width)[:, None, None, :]
         pooled = (features * valid).sum((-2, -1)) / (valid.sum((-2, -1)) * features.shape[-2])
-        return self.network.get_classifier()(self.dropout(pooled))
+        return classify(self.dropout(pooled))
 
     def load_pretrained(self) -> str | None:
         """Take timm's pretrained weights for all but the classifier; return why not, if they cannot be had.

@@ -97,6 +97,8 @@ class EarmarkFeatureExtractor(SequenceFeatureExtractor):
             import soxr
 
             samples = soxr.resample(samples, sampling_rate, self.sampling_rate, quality="HQ")
+        if samples.size == 0:
+            raise ModelError(f"A waveform at {sampling_rate} Hz is shorter than one sample at {self.sampling_rate} Hz.")
         return samples
 
 

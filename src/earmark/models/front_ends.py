@@ -121,9 +121,12 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Encoded:
         mel = self.mel(waveform)
+        frames = count_frames(lengths, self.config.hop_length)
+        # A frame of padding still sees the sound's last samples; it must not be the loudest, which sets the range.
+        mel = mel.masked_fill(~mark_frames(frames, mel.shape[-1]).unsqueeze(1), 0.0)
         if self.config.decibels:
             mel = to_db(mel, power=self.config.power, reference=self.config.reference, top_db=self.config.top_db)
-        return Encoded(mel, count_frames(lengths, self.config.hop_length))
+        return Encoded(mel, frames)
 
 
 class MelStatistics(nn.Module):
@@ -157,8 +160,10 @@ class MfccMean(nn.Module):
         self.size = config.n_mfcc
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Encoded:
-        bands_db = to_db(self.mel(waveform), top_db=self.config.top_db)
-        valid = mark_frames(count_frames(lengths, self.config.hop_length), bands_db.shape[-1]).unsqueeze(1)
+        mel = self.mel(waveform)
+        valid = mark_frames(count_frames(lengths, self.config.hop_length), mel.shape[-1]).unsqueeze(1)
+        # A frame of padding still sees the sound's last samples; it must not be the loudest, which sets the floor.
+        bands_db = to_db(mel.masked_fill(~valid, 0.0), top_db=self.config.top_db)
         # The DCT is linear: the mean of the coefficients is the coefficients of the mean, at a fraction of the cost.
         mean_db = (bands_db * valid).sum(-1) / valid.sum(-1)
         return Encoded(mean_db @ self.dct, torch.ones_like(lengths))

@@ -6,9 +6,11 @@ centred on multiples of ``hop_length`` and the ends are padded with zeros, so ze
 change none of those it had.
 """
 
+import warnings
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -54,9 +56,9 @@ def mel_filters(
         torch.Size([257, 40])
 
     Source:
-        ``transformers.audio_utils.mel_filter_bank``; checked against ``librosa.filters.mel``.
+        Slaney's Auditory Toolbox (1998) and the HTK Book (2006); checked against ``librosa.filters.mel``.
     """
-    from transformers.audio_utils import mel_filter_bank
+    from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
     nyquist_hz = sample_rate / 2
     upper_hz = nyquist_hz if f_max is None else f_max
@@ -66,15 +68,18 @@ def mel_filters(
         )
     if not 0 <= f_min < upper_hz:
         raise RecipeError(f"f_min = {f_min:g} Hz must lie between 0 and f_max = {upper_hz:g} Hz; use 0 for all of it.")
-    bank = mel_filter_bank(
-        num_frequency_bins=1 + n_fft // 2,
-        num_mel_filters=n_mels,
-        min_frequency=f_min,
-        max_frequency=upper_hz,
-        sampling_rate=sample_rate,
-        norm="slaney" if mel_norm == "slaney" else None,
-        mel_scale=mel_scale,
-    )
+    # Not transformers' mel_filter_bank: it puts the bins in the wrong places for an odd rate or FFT length (0.05 dB at
+    # 11,025 Hz).
+    lowest, highest = hertz_to_mel(np.array([f_min, upper_hz], dtype=np.float64), mel_scale=mel_scale)
+    edges_hz = mel_to_hertz(np.linspace(lowest, highest, n_mels + 2), mel_scale=mel_scale)
+    from_bin_hz = edges_hz - np.arange(1 + n_fft // 2)[:, None] * sample_rate / n_fft
+    width_hz = np.diff(edges_hz)
+    rising, falling = -from_bin_hz[:, :-2] / width_hz[:-1], from_bin_hz[:, 2:] / width_hz[1:]
+    bank = np.maximum(0.0, np.minimum(rising, falling))
+    if mel_norm == "slaney":
+        bank *= 2.0 / (edges_hz[2:] - edges_hz[:-2])
+    if not bank.any(axis=0).all():
+        warnings.warn(f"Some of the {n_mels} mel bands hold no bin of a {n_fft}-point FFT; use fewer.", stacklevel=2)
     return torch.from_numpy(bank).float()
 
 
@@ -89,8 +94,9 @@ def dct_matrix(n_mfcc: int, n_mels: int) -> Tensor:
     """
     if n_mfcc > n_mels:
         raise RecipeError(f"n_mfcc = {n_mfcc} needs at least as many mel bands; n_mels is {n_mels}.")
-    band = torch.arange(n_mels, dtype=torch.float64)
-    order = torch.arange(n_mfcc, dtype=torch.float64)
+    # Transformers builds models on the "meta" device before it loads them; a matrix kept from there would be empty.
+    band = torch.arange(n_mels, dtype=torch.float64, device="cpu")
+    order = torch.arange(n_mfcc, dtype=torch.float64, device="cpu")
     basis = torch.cos(torch.pi / n_mels * (band[:, None] + 0.5) * order[None, :]) * (2.0 / n_mels) ** 0.5
     basis[:, 0] /= 2.0**0.5
     return basis.float()
@@ -98,7 +104,7 @@ def dct_matrix(n_mfcc: int, n_mels: int) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _hann(length: int) -> Tensor:
-    return torch.hann_window(length, periodic=True)
+    return torch.hann_window(length, periodic=True, device="cpu")
 
 
 def _apply_mel(waveform: Tensor, window: Tensor, filters: Tensor, *, hop_length: int, power: float) -> Tensor:

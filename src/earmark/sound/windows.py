@@ -33,8 +33,12 @@ def average_pieces(probabilities: np.ndarray, lengths: np.ndarray) -> np.ndarray
     return weights @ probabilities
 
 
-def group_by_length(lengths: np.ndarray, *, max_items: int, max_samples: int) -> Iterator[np.ndarray]:
+def group_by_length(
+    lengths: np.ndarray, *, max_items: int, max_samples: int, only_equal: bool = False
+) -> Iterator[np.ndarray]:
     """Batches of positions, alike in length, so that little is padded: longest first, bounded in items and samples.
+
+    With ``only_equal`` nothing is padded: each batch holds one length.
 
     Example:
         >>> [batch.tolist() for batch in group_by_length(np.array([5, 9, 5]), max_items=2, max_samples=100)]
@@ -44,5 +48,7 @@ def group_by_length(lengths: np.ndarray, *, max_items: int, max_samples: int) ->
     begin = 0
     while begin < len(order):
         fitting = max(1, min(max_items, int(max_samples // max(int(lengths[order[begin]]), 1))))
+        if only_equal:
+            fitting = int((lengths[order[begin : begin + fitting]] == lengths[order[begin]]).sum())
         yield order[begin : begin + fitting]
         begin += fitting

@@ -14,6 +14,7 @@ def one_cycle(optimizer: Optimizer, steps: int, learning_rate: float) -> LRSched
     Source:
         Smith and Topin, "Super-Convergence" (2018), as `torch.optim.lr_scheduler.OneCycleLR`.
     """
-    return OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=max(steps, 2), pct_start=WARM_UP_SHARE, cycle_momentum=False
-    )
+    total = max(steps, 2)
+    # Torch divides by the length of the rise less one step, which is nothing where a quarter is a single step.
+    share = WARM_UP_SHARE if WARM_UP_SHARE * total != 1 else 0.3
+    return OneCycleLR(optimizer, max_lr=learning_rate, total_steps=total, pct_start=share, cycle_momentum=False)
