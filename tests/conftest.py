@@ -1,4 +1,4 @@
-"""For every test: a cache of its own, no network, and one thread, so that figures repeat and cores are shared fairly."""
+"""For every test: a cache of its own, no network, one thread, so that figures repeat and cores are shared."""
 
 import os
 import tempfile

@@ -64,3 +64,9 @@ def run() -> None:
         # The reader of a pipe went away, as `| head` does; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        where = f"{error.filename} cannot be used ({error.strerror})"
+        typer.echo(f"earmark: {where}; check the path, its permissions and the room left.", err=True)
+        sys.exit(2)

@@ -82,13 +82,18 @@ class Classifier:
         place = find_model(name)
         try:
             with hide_progress(), nullcontext() if Path(place).is_dir() else offline_if_unreachable():
-                model = AutoModelForAudioClassification.from_pretrained(place)
+                model, loading = AutoModelForAudioClassification.from_pretrained(place, output_loading_info=True)
                 extractor = AutoFeatureExtractor.from_pretrained(place)
         except EarmarkError:
             raise
         except Exception as error:  # a damaged directory or an unknown id fails in many ways, all the user's to mend
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(f"{name} cannot be loaded as an audio-classification model: {reason}") from error
+        if loading["missing_keys"]:
+            raise ModelError(
+                f"{name} holds no trained classifier (its weights lack {sorted(loading['missing_keys'])[0]}); "
+                "fine-tune it first, or give a model that was."
+            )
         return cls(model, extractor, device)
 
     def classify(

@@ -9,6 +9,7 @@ from earmark.errors import RecipeError
 from earmark.models.front_ends import Encoded, mark_frames
 from earmark.models.hub import offline_if_unreachable
 
+PATCHES = 32  # a picture's sides are filled up to a multiple of this, which every usual patch size divides
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
@@ -101,24 +102,33 @@ class TimmNetwork(nn.Module):
     Where the network ends in a feature map, frames of padding are left out of the pooling.
 
     Args:
-        name: A name timm knows, such as ``resnet18`` or ``efficientnet_b0``.
+        name: A name timm knows, such as ``resnet18`` or ``vit_tiny_patch16_224``.
+        n_mels: Height of the picture, mel bands.
+        frames: Width of the picture, frames of a window.
         classes: Number of classes.
         dropout: Share of pooled features left out in training, 0 to 1.
     """
 
     over_time = True
 
-    def __init__(self, name: str, classes: int, *, dropout: float) -> None:
+    def __init__(self, name: str, n_mels: int, frames: int, classes: int, *, dropout: float) -> None:
         super().__init__()
-        import timm
-
         self.name = name
-        self.classes = classes
-        self.network = timm.create_model(name, pretrained=False, in_chans=1, num_classes=classes, drop_rate=dropout)
+        self.settings: dict[str, Any] = {"in_chans": 1, "num_classes": classes}
+        # Transformers of pictures are built for one size; it must divide into their patches.
+        self.margin = (0, -frames % PATCHES, 0, -n_mels % PATCHES)
+        size = (n_mels + self.margin[3], frames + self.margin[1])
+        try:
+            self.network = _create_timm(name, pretrained=False, img_size=size, drop_rate=dropout, **self.settings)
+            self.settings["img_size"] = size
+        except TypeError:  # convolutions take any size, and timm does not let them be told one
+            self.margin = (0, 0, 0, 0)
+            self.network = _create_timm(name, pretrained=False, drop_rate=dropout, **self.settings)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, encoded: Encoded) -> Tensor:
-        picture = encoded.features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        picture = nn.functional.pad(encoded.features.unsqueeze(1), self.margin)
+        picture = picture.contiguous(memory_format=torch.channels_last)
         features: Any = self.network.forward_features(picture)
         classify = self.network.get_classifier()
         # Only where pooling leads straight to the classifier can padding be left out of it; other heads normalise or
@@ -138,11 +148,9 @@ class TimmNetwork(nn.Module):
 
         The first convolution's three colour channels are summed to the one a spectrogram has.
         """
-        import timm
-
         with offline_if_unreachable() as reachable:
             try:
-                donor = timm.create_model(self.name, pretrained=True, in_chans=1, num_classes=self.classes)
+                donor = _create_timm(self.name, pretrained=True, **self.settings)
             except Exception as error:  # the Hub's client raises many kinds: no such weights, broken transfer, no disk
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 reason = reason if reachable else "the Hugging Face Hub cannot be reached and they are not cached"
@@ -151,12 +159,19 @@ class TimmNetwork(nn.Module):
         return None
 
 
-def build_backbone(settings: dict[str, Any], size: int, classes: int, *, over_time: bool) -> nn.Module:
+def _create_timm(name: str, **settings: Any) -> Any:
+    import timm
+
+    return timm.create_model(name, **settings)
+
+
+def build_backbone(settings: dict[str, Any], size: int, frames: int, classes: int, *, over_time: bool) -> nn.Module:
     """A backbone from ``{"name": "cnn", …}``: ``mlp``, ``cnn``, or the name of a timm network.
 
     Args:
         settings: The ``[model]`` section of a recipe.
         size: Features (or mel bands) the front end gives.
+        frames: Frames of a window, where the front end keeps the time axis.
         classes: Number of classes.
         over_time: Whether the front end keeps the time axis.
 
@@ -179,7 +194,7 @@ def build_backbone(settings: dict[str, Any], size: int, classes: int, *, over_ti
     if name == "cnn":
         return SmallCnn(size, classes, widths=settings["widths"], dropout=settings["dropout"])
     _check_timm_name(name)
-    return TimmNetwork(name, classes, dropout=settings["dropout"])
+    return TimmNetwork(name, size, frames, classes, dropout=settings["dropout"])
 
 
 def _check_timm_name(name: str) -> None:

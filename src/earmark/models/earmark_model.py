@@ -123,8 +123,9 @@ class EarmarkForAudioClassification(PreTrainedModel):
             raise ModelError("An Earmark configuration needs a front_end and a backbone; `earmark train` writes both.")
         self.front_end = build_front_end(config.front_end, config.sampling_rate)
         self.standardise = Standardise(self.front_end.size, over_time=self.front_end.over_time)
+        frames = 1 + config.window // self.front_end.config.hop_length
         self.backbone = build_backbone(
-            config.backbone, self.front_end.size, config.num_labels, over_time=self.front_end.over_time
+            config.backbone, self.front_end.size, frames, config.num_labels, over_time=self.front_end.over_time
         )
         # What happens to spectrograms in training only; set by the trainer, without weights, never saved.
         self.disturb: nn.Module = nn.Identity()

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from earmark.data.waveforms import ClipWaveforms
-from earmark.errors import ClipsError
+from earmark.errors import ClipsError, RecipeError
 from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.inference.golden import write_golden
@@ -38,13 +39,23 @@ def fit_window(recipe: Recipe, waveforms: ClipWaveforms) -> Recipe:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Build the recipe's model once, for two classes, so that what cannot be built is refused before any work is done.
+    """Ask the recipe's model once about silence, so that what cannot work is refused before anything is done.
 
     Raises:
         RecipeError: band edges beyond half the sample rate, a network that does not exist or does not fit…
     """
-    window_s = 1.0 if recipe.audio.window_s == "auto" else recipe.audio.window_s
-    build_model(replace(recipe, audio=replace(recipe.audio, window_s=window_s)), ("a", "b"), multi_label=False)
+    window_s = SHORTEST_WINDOW_S if recipe.audio.window_s == "auto" else recipe.audio.window_s
+    settled = replace(recipe, audio=replace(recipe.audio, window_s=window_s))
+    model = build_model(settled, ("a", "b"), multi_label=False).eval()
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, model.config.window))
+    except Exception as error:  # every network fails in its own way on a picture it cannot take
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RecipeError(
+            f"The network {recipe.model.name} cannot take a spectrogram of {window_s:g} s with "
+            f"{recipe.front_end.n_mels} bands ({reason}); try another network, window_s, n_mels or hop_length."
+        ) from error
 
 
 def build_model(recipe: Recipe, labels: tuple[str, ...], *, multi_label: bool) -> EarmarkForAudioClassification:

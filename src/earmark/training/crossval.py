@@ -14,6 +14,7 @@ from earmark.data.clips import Clips, write_csv
 from earmark.data.layouts import read_clips
 from earmark.data.splits import Split, deal_folds, split_clips
 from earmark.data.waveforms import ClipWaveforms
+from earmark.errors import ClipsError
 from earmark.evaluation.evaluate import Answers, ask_model
 from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
@@ -73,7 +74,13 @@ def crossval(
     refuse_multi_label(clips)
     # Faults show before the decoding, and before anything is written.
     folder = choose_run_folder(out, f"crossval-{recipe.name}")
-    deal_folds(clips, folds=folds, seed=seed)
+    validation = recipe.train.select == "validation"
+    dealt = len(set(deal_folds(clips, folds=folds, seed=seed)[0].tolist()))
+    if validation and dealt < 3:
+        raise ClipsError(
+            f"One fold is tested and one chooses the epoch, so {dealt} folds leave none to learn from; "
+            "use three or more, or train.select=last."
+        )
     check_recipe(recipe)
     waveforms = hear_clips(clips, recipe, strict=strict)
     fold_of, origin = deal_folds(waveforms.clips, folds=folds, seed=seed)
@@ -83,7 +90,6 @@ def crossval(
     make_run_folder(folder)
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
     write_csv(waveforms.clips, folder / "clips.csv")
-    validation = recipe.train.select == "validation"
     chosen = (
         "the fold after the tested one chooses the epoch, the others train"
         if validation

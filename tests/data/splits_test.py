@@ -1,0 +1,192 @@
+"""Splits: whole groups on one side, every class everywhere, published folds and splits as they stand."""
+
+import numpy as np
+import pytest
+
+from earmark.data.clips import Clips, build_clips
+from earmark.data.splits import deal_folds, name_groups, split_clips
+from earmark.errors import ClipsError
+
+
+def make_clips(counts: dict[str, int], **columns: list) -> Clips:
+    """``counts`` clips of each class, one class after the other; further columns by clip."""
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    return build_clips(
+        [
+            {"path": f"/{i}.wav", "label": label, **{name: values[i] for name, values in columns.items()}}
+            for i, label in enumerate(labels)
+        ]
+    )
+
+
+def count_labels(clips: Clips, rows: np.ndarray) -> dict[str, int]:
+    return clips.table["label"].iloc[rows].value_counts().to_dict()
+
+
+def test_a_fifth_of_each_class_is_tested_and_a_sixth_of_the_rest_chooses() -> None:
+    clips = make_clips({"cat": 30, "dog": 60})
+    split = split_clips(clips, validation=True)
+    assert count_labels(clips, split.rows("test")) == {"cat": 6, "dog": 12}
+    assert count_labels(clips, split.rows("validation")) == {"cat": 4, "dog": 8}
+    assert count_labels(clips, split.rows("train")) == {"cat": 20, "dog": 40}
+    assert "random fifth" in split.protocol
+    assert "validation" in split.protocol
+    assert "no clip is spent on validation" in split_clips(clips, validation=False).protocol
+
+
+def test_every_class_has_a_test_clip_however_rare() -> None:
+    clips = make_clips({"cat": 50, "dog": 2})
+    split = split_clips(clips, validation=False)
+    assert count_labels(clips, split.rows("test"))["dog"] == 1
+    assert count_labels(clips, split.rows("train"))["dog"] == 1
+
+
+def test_the_same_seed_gives_the_same_split_and_another_another() -> None:
+    clips = make_clips({"cat": 30, "dog": 30})
+    first, again, other = (split_clips(clips, validation=True, seed=seed).parts for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_a_class_too_small_to_divide_is_named() -> None:
+    with pytest.raises(ClipsError, match="Class 'owl' has too few clips to set any aside for test"):
+        split_clips(make_clips({"cat": 9, "owl": 1}), validation=False)
+    with pytest.raises(ClipsError, match="Class 'owl' has too few clips to set any aside for validation"):
+        split_clips(make_clips({"cat": 9, "owl": 2}), validation=True)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_groups_are_never_on_two_sides(seed: int) -> None:
+    """Random tables: groups across classes, within them, and half of the clips without any."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, int(random.integers(2, 5)), int(random.integers(20, 80)))
+    groups = random.integers(0, 12, len(labels)) + (100 * labels if seed % 3 == 1 else 0)
+    named = [None if seed % 3 == 2 and random.random() < 0.5 else f"recording {group}" for group in groups]
+    rows = [{"path": f"/{i}.wav", "label": f"class {labels[i]}", "group": named[i]} for i in range(len(labels))]
+    clips = build_clips(rows)
+    split = split_clips(clips, validation=True, seed=seed)
+    fold_of, _ = deal_folds(clips, seed=seed)
+    for group in set(named) - {None}:
+        mine = [i for i, name in enumerate(named) if name == group]
+        assert len(set(split.parts[mine])) == 1
+        assert len(set(fold_of[mine])) == 1
+    assert {"train", "validation", "test"} == set(split.parts)
+    assert set(clips.table["label"].iloc[split.rows("train")]) == set(clips.table["label"])
+
+
+def test_clips_without_a_group_are_groups_of_their_own() -> None:
+    clips = make_clips({"cat": 4, "dog": 4}, group=["a", "a", None, None, "a", None, None, "b"])
+    names = name_groups(clips.table)
+    assert len(set(names)) == 6
+    assert names[0] == names[1] == names[4] == "a"
+    # A table in which nearly nobody has a group is still divided clip by clip.
+    clips = make_clips({"cat": 20, "dog": 20}, group=["a", "a", *[None] * 38])
+    assert count_labels(clips, split_clips(clips, validation=False).rows("test")) == {"cat": 4, "dog": 4}
+
+
+def test_groups_too_few_to_divide_are_one_sentence() -> None:
+    with pytest.raises(ClipsError, match="All clips are of one group"):
+        split_clips(make_clips({"cat": 3, "dog": 3}, group=["a"] * 6), validation=False)
+    # Without its only recording the class could not be learned at all.
+    with pytest.raises(ClipsError, match="Class 'cat' has too few groups to set any aside for test"):
+        split_clips(make_clips({"cat": 3, "dog": 3}, group=["a"] * 3 + ["b"] * 3), validation=False)
+    with pytest.raises(ClipsError, match="No class has two clips"):
+        split_clips(make_clips({"cat": 1, "dog": 1}, group=["a", "b"]), validation=False)
+
+
+def test_few_clips_in_groups_are_dealt_into_fewer_folds() -> None:
+    clips = make_clips({"cat": 3, "dog": 3}, group=list("abcdef"))
+    split = split_clips(clips, validation=False)
+    assert set(split.parts) == {"train", "test"}
+    fold_of, origin = deal_folds(clips, folds=5)
+    assert origin.startswith("3 folds")
+    assert set(fold_of) == {1, 2, 3}
+
+
+def test_published_folds_test_one_and_choose_on_the_next() -> None:
+    clips = make_clips({"cat": 10, "dog": 10}, fold=[1, 2, 3, 4, 7] * 4)
+    fold = clips.table["fold"].to_numpy(dtype=int)
+    for test_fold, chooser in ((2, 3), (4, 7), (7, 1)):
+        split = split_clips(clips, validation=True, test_fold=test_fold)
+        assert set(fold[split.rows("test")]) == {test_fold}
+        assert set(fold[split.rows("validation")]) == {chooser}
+        assert set(fold[split.rows("train")]) == {1, 2, 3, 4, 7} - {test_fold, chooser}
+        assert f"fold {test_fold} is the test set, fold {chooser} validates" in split.protocol
+    plain = split_clips(clips, validation=False)
+    assert set(fold[plain.rows("test")]) == {1}
+    assert len(plain.rows("train")) == 16
+
+
+def test_folds_stand_above_groups_and_splits() -> None:
+    clips = make_clips({"cat": 4, "dog": 4}, fold=[1, 2] * 4, group=["a"] * 8, split=["train"] * 8)
+    assert split_clips(clips, validation=False, test_fold=2).parts.tolist() == ["train", "test"] * 4
+
+
+def test_a_fold_that_is_not_there_is_answered_with_those_that_are() -> None:
+    clips = make_clips({"cat": 6, "dog": 6}, fold=[1, 2, 3] * 4)
+    with pytest.raises(ClipsError, match="There is no fold 9; the folds are 1, 2, 3"):
+        split_clips(clips, validation=False, test_fold=9)
+    with pytest.raises(ClipsError, match="--test-fold needs clips with folds"):
+        split_clips(make_clips({"cat": 6, "dog": 6}), validation=False, test_fold=1)
+    two = make_clips({"cat": 6, "dog": 6}, fold=[1, 2] * 6)
+    with pytest.raises(ClipsError, match=r"holds 2 fold\(s\); 3 are needed"):
+        split_clips(two, validation=True)
+
+
+def test_folds_that_only_some_clips_have_are_refused() -> None:
+    """Neither can they be used, nor may a random split quietly stand in for a published protocol."""
+    clips = make_clips({"cat": 4, "dog": 4}, fold=[1, 2, None, 2, 1, 2, 1, None])
+    for divide in (
+        lambda: split_clips(clips, validation=False),
+        lambda: split_clips(clips, validation=False, test_fold=1),
+        lambda: deal_folds(clips),
+    ):
+        with pytest.raises(ClipsError, match="2 of 8 clips have no fold; fill in the rest of the fold column"):
+            divide()
+
+
+def test_a_split_that_only_some_clips_have_is_refused() -> None:
+    clips = make_clips({"cat": 4, "dog": 4}, split=["test", None, "train", "train"] * 2)
+    with pytest.raises(ClipsError, match="2 of 8 clips have no split"):
+        split_clips(clips, validation=False)
+
+
+def test_a_published_split_stands() -> None:
+    published = ["train", "train", "validation", "test"] * 4
+    clips = make_clips({"cat": 8, "dog": 8}, split=published)
+    assert split_clips(clips, validation=True).parts.tolist() == published
+    spared = split_clips(clips, validation=False)
+    assert spared.parts.tolist() == ["train", "train", "train", "test"] * 4
+    assert "its validation part trains too" in spared.protocol
+
+
+def test_a_published_split_without_validation_spends_training_clips_on_it() -> None:
+    published = ["train", "train", "train", "test"] * 6
+    clips = make_clips({"cat": 12, "dog": 12}, split=published)
+    split = split_clips(clips, validation=True)
+    assert [part == "test" for part in split.parts] == [part == "test" for part in published]
+    assert count_labels(clips, split.rows("validation")) == {"cat": 2, "dog": 2}
+    with pytest.raises(ClipsError, match="names no clip for training"):
+        split_clips(make_clips({"cat": 2, "dog": 2}, split=["test"] * 4), validation=False)
+
+
+def test_folds_are_dealt_by_class() -> None:
+    clips = make_clips({"cat": 10, "dog": 23})
+    fold_of, origin = deal_folds(clips, folds=5, seed=3)
+    assert origin == "5 folds dealt by class (seed 3)"
+    for fold in range(1, 6):
+        counts = count_labels(clips, np.flatnonzero(fold_of == fold))
+        assert counts["cat"] == 2
+        assert counts["dog"] in (4, 5)
+    np.testing.assert_array_equal(fold_of, deal_folds(clips, folds=5, seed=3)[0])
+    assert (fold_of != deal_folds(clips, folds=5, seed=4)[0]).any()
+    with pytest.raises(ClipsError, match="Class 'cat' has 10 clips, fewer than the 11 folds"):
+        deal_folds(clips, folds=11)
+
+
+def test_published_folds_are_used_for_cross_validation() -> None:
+    fold_of, origin = deal_folds(make_clips({"cat": 3, "dog": 3}, fold=[4, 5, 6] * 2), folds=2)
+    assert fold_of.tolist() == [4, 5, 6] * 2
+    assert origin == "The 3 published folds"
+    with pytest.raises(ClipsError, match="a single fold"):
+        deal_folds(make_clips({"cat": 3, "dog": 3}, fold=[1] * 6))
