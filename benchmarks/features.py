@@ -18,7 +18,6 @@ from pathlib import Path
 
 # One core: read by OpenMP and MKL when torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["EARMARK_CACHE"] = tempfile.mkdtemp(prefix="earmark-bench-")
 
 import librosa
 import numpy as np
@@ -56,12 +55,13 @@ def read_floor(paths: list[str], recipe: Recipe) -> None:
 
 def run_earmark(clips, recipe: Recipe) -> None:
     """A first pass with an empty store."""
-    os.environ["EARMARK_CACHE"] = tempfile.mkdtemp(prefix="earmark-bench-")
-    Store(recipe.audio.sample_rate).prepare(clips.table["path"].tolist(), workers=1)
-    waveforms = load_waveforms(clips, sample_rate=recipe.audio.sample_rate)
-    assert waveforms.decoded == 0, "the second look decodes nothing"
-    settled = fit_window(recipe, waveforms)
-    encode_clips(build_model(settled, clips.labels, multi_label=False), waveforms)
+    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as cache:
+        os.environ["EARMARK_CACHE"] = cache
+        Store(recipe.audio.sample_rate).prepare(clips.table["path"].tolist(), workers=1)
+        waveforms = load_waveforms(clips, sample_rate=recipe.audio.sample_rate)
+        assert waveforms.decoded == 0, "the second look decodes nothing"
+        settled = fit_window(recipe, waveforms)
+        encode_clips(build_model(settled, clips.labels, multi_label=False), waveforms)
 
 
 def run_librosa(paths: list[str]) -> None:

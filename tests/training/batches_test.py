@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from earmark.training.batches import (
     class_weights,
     collate_waveforms,
 )
+from earmark.training.fit import _EncodedHead
 from earmark.training.recipe import AugmentSection
 
 STILL = AugmentSection()
@@ -151,12 +153,12 @@ def make_encoded(waveforms: ClipWaveforms) -> EncodedClips:
 def test_encoded_examples_are_windows_of_their_clip(waveforms: ClipWaveforms) -> None:
     encoded = make_encoded(waveforms)
     rows = np.array([4, 2, 9])
-    examples = EncodedExamples(waveforms, encoded, rows, seed=0)
+    examples = EncodedExamples(waveforms, encoded, rows, training=True, seed=0)
     seen: dict[int, set[int]] = {item: set() for item in range(3)}
     for epoch in range(30):
         examples.epoch = epoch
         drawn = [examples[item] for item in range(3)]
-        assert [entry["window"] for entry in drawn] == [examples[item]["window"] for item in range(3)]
+        assert [entry["windows"].tolist() for entry in drawn] == [examples[i]["windows"].tolist() for i in range(3)]
         batch = examples.collate(drawn)
         for item in range(3):
             seen[item].add(int(batch["features"][item, 0]))
@@ -164,6 +166,17 @@ def test_encoded_examples_are_windows_of_their_clip(waveforms: ClipWaveforms) ->
     for item, row in enumerate(rows):
         assert seen[item] == set(encoded.windows_of(np.array([row])).tolist())
     assert encoded.windows_of(np.array([1, 2])).tolist() == [1, 2, 3, 4, 5]
+
+
+def test_outside_training_a_clips_windows_are_all_there_with_what_they_count():
+    features = torch.arange(6.0)[:, None]
+    encoded = EncodedClips(Encoded(features, torch.ones(6)), np.array([0, 1, 3, 6]), torch.tensor([9, 9, 3, 9, 9, 1]))
+    waveforms = SimpleNamespace(targets=lambda: np.eye(3, dtype=np.float32))
+    examples = EncodedExamples(waveforms, encoded, np.array([1, 2]), training=False)
+    batch = examples.collate([examples[0], examples[1]])
+    assert batch["features"][:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert batch["owners"].tolist() == [0, 0, 1, 1, 1]
+    assert batch["weights"].tolist() == [9, 3, 9, 9, 1]
 
 
 def test_the_balanced_sampler_draws_classes_equally_and_anew_each_epoch() -> None:
@@ -186,3 +199,10 @@ def test_class_weights_level_the_classes_and_keep_the_mean() -> None:
     weights = class_weights(np.eye(3, dtype=np.float32)[labels])
     assert weights.tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
     assert weights[labels].mean().item() == pytest.approx(1.0)
+
+
+def test_a_clip_of_several_windows_is_judged_by_their_mean_probability():
+    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    head = _EncodedHead(SimpleNamespace(head=lambda encoded: encoded.features.log()))
+    logits = head(probabilities, torch.ones(3), torch.tensor([0, 0, 1]), torch.tensor([1.0, 3.0, 5.0])).logits
+    torch.testing.assert_close(logits.softmax(-1), torch.tensor([[0.375, 0.625], [0.6, 0.4]]))

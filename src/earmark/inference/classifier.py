@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from earmark.errors import EarmarkError, ModelError
+from earmark.inference.device import choose_device
 from earmark.models import EarmarkConfig  # this import makes our models known to the Auto classes, too
 from earmark.models.hub import hide_progress, offline_if_unreachable
 from earmark.sound.decode import decode, stream
@@ -55,7 +56,7 @@ class Classifier:
     """
 
     def __init__(self, model: Any, extractor: Any, device: str | torch.device | None = None) -> None:
-        self.device = torch.device(device) if device is not None else _choose_device()
+        self.device = torch.device(device) if device is not None else choose_device()
         self.model = model.to(self.device).eval()
         self.extractor = extractor
         self.sample_rate: int = extractor.sampling_rate
@@ -229,9 +230,3 @@ def find_model(name: str | os.PathLike[str]) -> str:
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
         raise ModelError(f"There is no {name}; give the directory of a model, a run, or a Hub id such as owner/name.")
     return str(name)
-
-
-def _choose_device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -115,7 +115,10 @@ def _apply_mel(waveform: Tensor, window: Tensor, filters: Tensor, *, hop_length:
         flat, n_fft, hop_length=hop_length, window=window, center=True, pad_mode="constant", return_complex=True
     )
     # torch.stft lays its result out frame by frame: kept so, the next three steps take a third of the time.
-    parts = torch.view_as_real(spectrum.transpose(1, 2)).square()
+    parts = torch.view_as_real(spectrum.transpose(1, 2))
+    # Squared where it lies, unless gradients need it: a second array of megabytes costs more in fresh memory pages
+    # than the squares themselves.
+    parts = parts.square() if parts.requires_grad else parts.square_()
     energy = parts[..., 0] + parts[..., 1]
     magnitude = energy if power == 2.0 else energy.sqrt()
     mel = (magnitude @ filters).transpose(1, 2).contiguous()

@@ -127,11 +127,22 @@ class EncodedClips:
 
 
 class EncodedExamples(Dataset):
-    """Clips as encoded windows: in training one of the clip's windows, otherwise all of them, averaged by weight."""
+    """Clips as encoded windows: in training one of the clip's windows, otherwise all of them, to be averaged.
 
-    def __init__(self, waveforms: ClipWaveforms, encoded: EncodedClips, rows: np.ndarray, *, seed: int = 0) -> None:
+    Args:
+        waveforms: The clips.
+        encoded: Their windows.
+        rows: Which clips.
+        training: Draw one window a clip, by (seed, epoch, clip).
+        seed: See ``training``.
+    """
+
+    def __init__(
+        self, waveforms: ClipWaveforms, encoded: EncodedClips, rows: np.ndarray, *, training: bool, seed: int = 0
+    ) -> None:
         self.encoded = encoded
         self.rows = rows
+        self.training = training
         self.seed = seed
         self.epoch = 0
         self.targets = waveforms.targets()[rows]
@@ -141,18 +152,21 @@ class EncodedExamples(Dataset):
 
     def __getitem__(self, item: int) -> Example:
         row = int(self.rows[item])
-        start, stop = int(self.encoded.first[row]), int(self.encoded.first[row + 1])
-        window = start
-        if stop - start > 1:
-            window = int(np.random.default_rng((self.seed, self.epoch, row)).integers(start, stop))
-        return {"window": window, "target": self.targets[item]}
+        windows = self.encoded.windows_of(np.array([row]))
+        if self.training and len(windows) > 1:
+            windows = np.random.default_rng((self.seed, self.epoch, row)).choice(windows, size=1)
+        return {"windows": windows, "target": self.targets[item]}
 
     def collate(self, examples: list[Example]) -> dict[str, Tensor]:
-        windows = torch.tensor([example["window"] for example in examples])
+        """Windows (features, frames), whose they are (owners) and how much each counts (weights); and the targets."""
+        windows = torch.from_numpy(np.concatenate([example["windows"] for example in examples]))
         features, frames = self.encoded.encoded
+        counts = torch.tensor([len(example["windows"]) for example in examples])
         return {
             "features": features[windows],
             "frames": frames[windows],
+            "owners": torch.arange(len(examples)).repeat_interleave(counts),
+            "weights": self.encoded.weights[windows].float(),
             "targets": torch.from_numpy(np.stack([example["target"] for example in examples])),
         }
 

@@ -18,11 +18,12 @@ from earmark.errors import ClipsError
 from earmark.evaluation.evaluate import Answers, ask_model
 from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
+from earmark.inference.device import choose_device
 from earmark.models import EarmarkFeatureExtractor
 from earmark.progress import show_progress
 from earmark.training.batches import EncodedClips
 from earmark.training.build import build_model, check_recipe, fit_window
-from earmark.training.fit import caches_encoding, choose_device, choose_precision, encode_clips, fit_model
+from earmark.training.fit import caches_encoding, choose_precision, encode_clips, fit_model
 from earmark.training.recipe import Recipe, load_recipe, to_toml
 from earmark.training.record import describe_run
 from earmark.training.run import (

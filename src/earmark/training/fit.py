@@ -16,6 +16,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from earmark.data.waveforms import ClipWaveforms
+from earmark.inference.device import choose_device
 from earmark.models import EarmarkForAudioClassification
 from earmark.models.front_ends import Encoded
 from earmark.sound.augment import MaskSpectrogram
@@ -52,8 +53,16 @@ class _EncodedHead(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, features: Tensor, frames: Tensor) -> SequenceClassifierOutput:
-        return SequenceClassifierOutput(logits=self.model.head(Encoded(features, frames)))
+    def forward(self, features: Tensor, frames: Tensor, owners: Tensor, weights: Tensor) -> SequenceClassifierOutput:
+        logits = self.model.head(Encoded(features, frames))
+        clips = int(owners[-1]) + 1
+        if clips == len(logits):
+            return SequenceClassifierOutput(logits=logits)
+        # A clip of several windows: the mean probability by how much sound each holds, as in prediction.
+        shares = weights / torch.zeros(clips, device=weights.device).index_add_(0, owners, weights)[owners]
+        mean = torch.zeros(clips, logits.shape[1], device=logits.device)
+        mean.index_add_(0, owners, logits.float().softmax(-1) * shares[:, None])
+        return SequenceClassifierOutput(logits=mean.clamp_min(torch.finfo(mean.dtype).tiny).log())
 
 
 class _ClassificationTrainer(Trainer):
@@ -214,13 +223,6 @@ def fit_standardisation(
     model.standardise.fit(batches)
 
 
-def choose_device() -> torch.device:
-    """The fastest device there is: CUDA, Apple's MPS, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def choose_precision(recipe: Recipe, device: torch.device) -> str:
     """``"bf16"`` where the recipe allows it and the hardware computes in it, else ``"fp32"``."""
     if recipe.train.precision != "auto":
@@ -326,8 +328,8 @@ def _lay_out(
 ) -> tuple[Any, Any, nn.Module, Any]:
     """Examples to learn from, examples to choose by, the module that learns, and how a batch is put together."""
     if encoded is not None:
-        examples = EncodedExamples(waveforms, encoded, train_rows, seed=seed)
-        chooser = EncodedExamples(waveforms, encoded, validation_rows, seed=seed) if len(validation_rows) else None
+        examples = EncodedExamples(waveforms, encoded, train_rows, training=True, seed=seed)
+        chooser = EncodedExamples(waveforms, encoded, validation_rows, training=False) if len(validation_rows) else None
         return examples, chooser, _EncodedHead(model), examples.collate
     augment = recipe.augment
     if augment.mask_time_s or augment.mask_mels:

@@ -21,10 +21,11 @@ from earmark.evaluation.evaluate import Answers, ask_model, load_sound
 from earmark.evaluation.report import write_report
 from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
+from earmark.inference.device import choose_device
 from earmark.progress import show_progress
 from earmark.training.build import build_model, check_recipe, fit_window, save_model
 from earmark.training.card import write_card
-from earmark.training.fit import Fitted, caches_encoding, choose_device, choose_precision, encode_clips, fit_model
+from earmark.training.fit import Fitted, caches_encoding, choose_precision, encode_clips, fit_model
 from earmark.training.recipe import Recipe, load_recipe, to_toml
 from earmark.training.record import describe_run
 
