@@ -170,6 +170,15 @@ def test_a_published_split_without_validation_spends_training_clips_on_it() -> N
         split_clips(make_clips({"cat": 2, "dog": 2}, split=["test"] * 4), validation=False)
 
 
+def test_of_a_split_in_two_parts_the_one_set_aside_is_the_test() -> None:
+    published = ["train", "train", "train", "validation"] * 6
+    clips = make_clips({"cat": 12, "dog": 12}, split=published)
+    split = split_clips(clips, validation=True)
+    assert [part == "test" for part in split.parts] == [part == "validation" for part in published]
+    assert count_labels(clips, split.rows("validation")) == {"cat": 2, "dog": 2}
+    assert "what it calls validation is the test set" in split.protocol
+
+
 def test_folds_are_dealt_by_class() -> None:
     clips = make_clips({"cat": 10, "dog": 23})
     fold_of, origin = deal_folds(clips, folds=5, seed=3)

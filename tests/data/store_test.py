@@ -90,6 +90,17 @@ def test_ten_files_added_to_fifty_decode_ten(tmp_path: Path, store: Store) -> No
     assert_holds(store, preparation, paths)
 
 
+def test_a_damaged_index_costs_a_decoding_and_no_more(tmp_path: Path, store: Store) -> None:
+    paths = write_noises(tmp_path / "sounds", 2)
+    store.prepare(paths)
+    index = store.folder / "index.npz"
+    index.write_bytes(index.read_bytes()[:100])
+    again = Store(RATE, tmp_path / "store")
+    preparation = again.prepare(paths)
+    assert preparation.decoded == 2
+    assert_holds(again, preparation, paths)
+
+
 def test_renamed_and_copied_files_decode_nothing(tmp_path: Path, store: Store) -> None:
     """The key is the content; also for the process that decoded it in the first place."""
     first, second = write_noises(tmp_path / "sounds", 2)

@@ -56,7 +56,7 @@ def split_clips(clips: Clips, *, validation: bool, test_fold: int | None = None,
         return _split_by_fold(table, validation=validation, test_fold=test_fold)
     if test_fold is not None:
         raise ClipsError("--test-fold needs clips with folds; add a `fold` column to the CSV, or leave the option out.")
-    if _is_published(table, "split") and (table["split"] == "test").any():
+    if _is_published(table, "split") and (table["split"] != "train").any():
         return _split_as_published(table, validation=validation, seed=seed)
     parts = np.full(len(table), "train", dtype=object)
     parts[_hold_out(table, np.arange(len(table)), TEST_FOLDS, seed, "test")] = "test"
@@ -102,14 +102,19 @@ def _split_as_published(table: pd.DataFrame, *, validation: bool, seed: int) -> 
     parts = table["split"].to_numpy(dtype=object).copy()
     if not (parts == "train").any():
         raise ClipsError("The split column names no clip for training; give some the word `train`.")
+    name = "Published split"
+    if not (parts == "test").any():
+        # Two parts only: what was set aside is asked at the end, and nothing may be chosen on it.
+        parts[parts == "validation"] = "test"
+        name = "Published split without a test part: what it calls validation is the test set"
     published = (parts == "validation").any()
     if validation and not published:
         _carve_validation(table, parts, seed)
-        return Split(parts, f"Published split; a sixth of its training part{_kept(table)} validates (seed {seed}).")
+        return Split(parts, f"{name}; a sixth of its training part{_kept(table)} validates (seed {seed}).")
     if published and not validation:
         parts[parts == "validation"] = "train"
         return Split(parts, "Published split; its validation part trains too, since nothing is chosen on it.")
-    return Split(parts, "Published split.")
+    return Split(parts, f"{name}.")
 
 
 def _carve_validation(table: pd.DataFrame, parts: np.ndarray, seed: int) -> None:

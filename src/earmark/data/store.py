@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -223,12 +224,16 @@ class _Index:
         path = folder / "index.npz"
         if not path.exists():
             return cls()
-        with np.load(path, allow_pickle=False) as arrays:
-            shards = arrays["shards"].tolist()
-            rows = zip(arrays["keys"].tolist(), arrays["places"].tolist(), strict=True)
-            places = {key: Stored(shards[shard], offset, length) for key, (shard, offset, length) in rows}
-            keys = dict(zip(arrays["marks"].tolist(), arrays["mark_keys"].tolist(), strict=True))
-            remarks = dict(zip(arrays["remark_keys"].tolist(), arrays["remarks"].tolist(), strict=True))
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                shards = arrays["shards"].tolist()
+                rows = zip(arrays["keys"].tolist(), arrays["places"].tolist(), strict=True)
+                places = {key: Stored(shards[shard], offset, length) for key, (shard, offset, length) in rows}
+                keys = dict(zip(arrays["marks"].tolist(), arrays["mark_keys"].tolist(), strict=True))
+                remarks = dict(zip(arrays["remark_keys"].tolist(), arrays["remarks"].tolist(), strict=True))
+        except (ValueError, KeyError, EOFError, BadZipFile):
+            # A disk that failed it, not a killed run: what it named is decoded again, and nothing else is lost.
+            return cls()
         return cls(places, keys, remarks)
 
     def save(self, folder: Path) -> None:

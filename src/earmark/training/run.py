@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,8 @@ def train(
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
     table = waveforms.clips.table.assign(split=split.parts)
     write_csv(Clips(table, clips.labels, clips.multi_label, clips.source, clips.layout), folder / "clips.csv")
-    write_text_whole(
-        folder / "run.json", json.dumps({"seed": seed, "protocol": split.protocol, "source": clips.source})
-    )
+    begun = {"seed": seed, "protocol": split.protocol, "source": clips.source, "left_out": waveforms.left_out}
+    write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
     return _finish(folder, waveforms, split, recipe, seed=seed, resume=False)
 
 
@@ -126,7 +125,7 @@ def resume(folder: str | Path) -> Run:
     recipe = load_recipe(str(folder / "recipe.toml"))
     clips = read_csv(folder / "clips.csv")
     clips = Clips(clips.table, clips.labels, clips.multi_label, begun["source"], clips.layout)
-    waveforms = hear_clips(clips, recipe, strict=True)
+    waveforms = replace(hear_clips(clips, recipe, strict=True), left_out=begun["left_out"])
     split = Split(waveforms.clips.table["split"].to_numpy(dtype=object), begun["protocol"])
     return _finish(folder, waveforms, split, recipe, seed=begun["seed"], resume=True)
 
