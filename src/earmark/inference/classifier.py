@@ -17,6 +17,7 @@ from earmark.inference.device import choose_device
 from earmark.models import EarmarkConfig  # this import makes our models known to the Auto classes, too
 from earmark.models.hub import hide_progress, offline_if_unreachable
 from earmark.sound.decode import decode, stream
+from earmark.sound.resample import resample
 from earmark.sound.windows import average_pieces, cut_pieces, group_by_length
 
 Prediction = list[dict[str, Any]]
@@ -181,11 +182,7 @@ class Classifier:
             raise ModelError(f"A waveform must be one row of samples; this one has shape {waveform.shape}.")
         if not np.isfinite(waveform).all():
             raise ModelError("A waveform must be finite; this one holds NaN or infinity.")
-        if sample_rate in (None, self.sample_rate):
-            return waveform.astype(np.float32, copy=False)
-        import soxr
-
-        resampled = soxr.resample(waveform.astype(np.float32), sample_rate, self.sample_rate, quality="HQ")
+        resampled = resample(waveform, sample_rate or self.sample_rate, self.sample_rate)
         if not len(resampled):
             raise ModelError(f"{len(waveform)} samples at {sample_rate} Hz are less than one at {self.sample_rate} Hz.")
         return resampled

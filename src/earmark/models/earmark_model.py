@@ -18,6 +18,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from earmark.errors import ModelError
 from earmark.models.backbones import TimmNetwork, build_backbone
 from earmark.models.front_ends import Encoded, Standardise, build_front_end
+from earmark.sound.resample import resample
 
 
 @strict
@@ -93,10 +94,7 @@ class EarmarkFeatureExtractor(SequenceFeatureExtractor):
                 f"A waveform must be one row of samples; this one has shape {samples.shape}. "
                 "Average its channels first, or give the file to earmark's Classifier."
             )
-        if sampling_rate != self.sampling_rate:
-            import soxr
-
-            samples = soxr.resample(samples, sampling_rate, self.sampling_rate, quality="HQ")
+        samples = resample(samples, sampling_rate, self.sampling_rate)
         if samples.size == 0:
             raise ModelError(f"A waveform at {sampling_rate} Hz is shorter than one sample at {self.sampling_rate} Hz.")
         return samples

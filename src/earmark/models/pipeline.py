@@ -3,10 +3,10 @@
 import os
 from typing import Any
 
-import numpy as np
 from transformers.pipelines.audio_classification import AudioClassificationPipeline
 
 from earmark.sound.decode import decode
+from earmark.sound.resample import resample
 
 
 class SoundPipeline(AudioClassificationPipeline):
@@ -21,8 +21,6 @@ class SoundPipeline(AudioClassificationPipeline):
         if isinstance(inputs, bytes | os.PathLike) or (isinstance(inputs, str) and "://" not in inputs):
             inputs = decode(inputs, sample_rate=rate)[0]
         elif isinstance(inputs, dict) and "sampling_rate" in inputs and inputs["sampling_rate"] != rate:
-            import soxr
-
-            waveform = np.asarray(inputs.get("raw", inputs.get("array")), dtype=np.float32)
-            inputs = soxr.resample(waveform, inputs["sampling_rate"], rate, quality="HQ")
+            waveform = inputs["raw"] if "raw" in inputs else inputs["array"]
+            inputs = resample(waveform, inputs["sampling_rate"], rate)
         return super().preprocess(inputs)

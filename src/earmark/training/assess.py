@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 import earmark
-from earmark.data.clips import Clips, hash_clips
+from earmark.data.clips import Clips
 from earmark.data.layouts import read_clips
 from earmark.data.waveforms import load_waveforms
 from earmark.errors import ClipsError
 from earmark.evaluation.evaluate import ask_model
 from earmark.inference.classifier import Classifier
 from earmark.progress import show_progress
-from earmark.training.record import describe_clips_honestly, describe_software
+from earmark.training.record import describe_clips_honestly, describe_data, describe_software
 from earmark.training.run import Run, choose_run_folder, make_run_folder, refuse_multi_label, write_answers
 
 
@@ -62,15 +62,7 @@ def evaluate(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "protocol": f"{what} were asked about; nothing was trained or chosen on them here.",
         "notes": describe_clips_honestly(waveforms),
-        "data": {
-            "source": clips.source,
-            "clips": len(waveforms),
-            "classes": len(clips.labels),
-            "labels": list(clips.labels),
-            "hash": hash_clips(clips),
-            "split": {"test": len(waveforms)},
-            "left_out": waveforms.left_out,
-        },
+        "data": describe_data(waveforms, {"test": len(waveforms)}),
         "model": {
             "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
             "sample_rate": classifier.sample_rate,

@@ -18,14 +18,13 @@ from earmark.errors import ClipsError
 from earmark.evaluation.evaluate import Answers, ask_model
 from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
-from earmark.inference.device import choose_device
 from earmark.models import EarmarkFeatureExtractor
 from earmark.progress import show_progress
 from earmark.training.batches import EncodedClips
 from earmark.training.build import build_model, check_recipe, fit_window
-from earmark.training.fit import caches_encoding, choose_precision, encode_clips, fit_model
+from earmark.training.fit import caches_encoding, encode_clips, fit_model
 from earmark.training.recipe import Recipe, load_recipe, to_toml
-from earmark.training.record import describe_run
+from earmark.training.record import describe_model, describe_run
 from earmark.training.run import (
     Run,
     choose_run_folder,
@@ -163,12 +162,6 @@ def _answer_fold(
     if fitted.interrupted:
         raise KeyboardInterrupt
     seconds = time.perf_counter() - began
-    report["model"] = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "sample_rate": recipe.audio.sample_rate,
-        "window_s": recipe.audio.window_s,
-        "device": choose_device().type,
-        "precision": choose_precision(recipe, choose_device()),
-    }
+    report["model"] = describe_model(model, recipe)
     classifier = Classifier(model.float(), EarmarkFeatureExtractor(sampling_rate=recipe.audio.sample_rate))
     return ask_model(classifier, waveforms, split.rows("test")), seconds

@@ -10,6 +10,8 @@ import earmark
 from earmark.data.clips import hash_clips
 from earmark.data.splits import Split
 from earmark.data.waveforms import ClipWaveforms
+from earmark.inference.device import choose_device
+from earmark.training.fit import choose_precision
 from earmark.training.recipe import Recipe, to_tables
 
 PACKAGES = ("torch", "transformers", "timm", "numpy", "soundfile", "av", "soxr")
@@ -32,20 +34,38 @@ def describe_run(
         "earmark": earmark.__version__,
         "protocol": protocol,
         "notes": describe_clips_honestly(waveforms),
-        "data": {
-            "source": clips.source,
-            "clips": len(waveforms),
-            "classes": len(clips.labels),
-            "labels": list(clips.labels),
-            "hash": hash_clips(clips),
-            "split": parts,
-            "left_out": waveforms.left_out,
-        },
+        "data": describe_data(waveforms, parts),
         "recipe": to_tables(recipe),
         "seed": seed,
         "timing": {"decode_s": round(waveforms.decode_s, 2)},
         "history": [],
         **describe_software(),
+    }
+
+
+def describe_data(waveforms: ClipWaveforms, parts: dict[str, int]) -> dict[str, Any]:
+    """The clips of a report: how many of what, which part they played, and what was left out."""
+    clips = waveforms.clips
+    return {
+        "source": clips.source,
+        "clips": len(waveforms),
+        "classes": len(clips.labels),
+        "labels": list(clips.labels),
+        "hash": hash_clips(clips),
+        "split": parts,
+        "left_out": waveforms.left_out,
+    }
+
+
+def describe_model(model: Any, recipe: Recipe) -> dict[str, Any]:
+    """The model of a report: its size, what it hears, and where it was trained."""
+    device = choose_device()
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "sample_rate": recipe.audio.sample_rate,
+        "window_s": recipe.audio.window_s,
+        "device": device.type,
+        "precision": choose_precision(recipe, device),
     }
 
 

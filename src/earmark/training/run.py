@@ -21,13 +21,12 @@ from earmark.evaluation.evaluate import Answers, ask_model, load_sound
 from earmark.evaluation.report import write_report
 from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
-from earmark.inference.device import choose_device
 from earmark.progress import show_progress
 from earmark.training.build import build_model, check_recipe, fit_window, save_model
 from earmark.training.card import write_card
-from earmark.training.fit import Fitted, caches_encoding, choose_precision, encode_clips, fit_model
+from earmark.training.fit import Fitted, caches_encoding, encode_clips, fit_model
 from earmark.training.recipe import Recipe, load_recipe, to_toml
-from earmark.training.record import describe_run
+from earmark.training.record import describe_model, describe_run
 
 
 @dataclass(frozen=True)
@@ -197,13 +196,7 @@ def _finish(folder: Path, waveforms: ClipWaveforms, split: Split, recipe: Recipe
     )
     report["timing"]["train_s"] = round(time.perf_counter() - began, 2)
     _tell_training(report, fitted, recipe)
-    report["model"] = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "sample_rate": recipe.audio.sample_rate,
-        "window_s": recipe.audio.window_s,
-        "device": choose_device().type,
-        "precision": choose_precision(recipe, choose_device()),
-    }
+    report["model"] = describe_model(model, recipe)
     settings: dict[str, Any] = {"waveforms": waveforms, "rows": train_rows}
     classifier = save_model(model, folder / "model", card=write_card(recipe, report), **settings)
     began = time.perf_counter()
