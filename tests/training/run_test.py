@@ -135,6 +135,14 @@ def test_the_same_seed_repeats_the_run(quick_run: Run, clips: Clips, tiny_quick:
     assert not same_results(quick_run, train(clips, tiny_quick, out=tmp_path / "other", seed=6))
 
 
+def test_a_training_tells_its_epochs_and_nothing_else(clips: Clips, tiny_cnn: Recipe, tmp_path: Path, capfd) -> None:
+    """Transformers would draw a bar of its own for each checkpoint."""
+    train(clips, tiny_cnn, out=tmp_path / "run")
+    lines = capfd.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith(f"Training {tiny_cnn.name}: epoch ") for line in lines)
+
+
 KILLED = """
     import os, signal, sys
     from earmark.training import fit

@@ -19,6 +19,7 @@ from earmark.data.waveforms import ClipWaveforms
 from earmark.inference.device import choose_device
 from earmark.models import EarmarkForAudioClassification
 from earmark.models.front_ends import Encoded
+from earmark.models.hub import hide_progress
 from earmark.sound.augment import MaskSpectrogram
 from earmark.training.batches import (
     BalancedSampler,
@@ -289,7 +290,8 @@ def fit_model(
     )
     trainer.remove_callback(_printer())
     try:
-        with interruption.listen(), _single_thread() if encoded is not None else nullcontext():
+        threads = _single_thread() if encoded is not None else nullcontext()
+        with interruption.listen(), hide_progress(), threads:
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
     finally:
         journal.close()
