@@ -21,6 +21,7 @@ from earmark.models import EarmarkForAudioClassification
 from earmark.models.front_ends import Encoded
 from earmark.models.hub import hide_progress
 from earmark.sound.augment import MaskSpectrogram
+from earmark.sound.windows import cut_pieces
 from earmark.training.batches import (
     BalancedSampler,
     EncodedClips,
@@ -178,15 +179,11 @@ def encode_clips(
 ) -> EncodedClips:
     """Run the front end once over every window of every clip; folds and epochs differ only after it."""
     window = model.config.window
-    spans = [
-        (row, start, min(start + window, int(length)))
-        for row, length in enumerate(waveforms.lengths)
-        for start in range(0, int(length), window)
-    ]
+    spans = [(row, *span) for row, length in enumerate(waveforms.lengths) for span in cut_pieces(int(length), window)]
     lengths = np.array([stop - start for _, start, stop in spans])
     features: list[Any] = [None] * len(spans)
     frames = torch.zeros(len(spans), dtype=torch.long)
-    # Windows of one length go together: nothing is padded, and eight at a time stay in the processor's cache.
+    # Windows alike in length go together: little is padded, and eight at a time stay near the processor's cache.
     order = np.argsort(lengths, kind="stable")
     model.eval()
     for begin in range(0, len(order), 8):
