@@ -28,7 +28,12 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 NOT_EVEN_BELOW = {("models", "data")}  # models know sounds, never labels or tables
 DECODERS = {"sound/decode.py", "sound/readers.py", "sound/container.py"}
-WRITERS = {"sound/synthesis.py", "pages/player.py", "cli/demo.py"}  # they write sounds with soundfile
+WRITERS = {
+    "sound/synthesis.py",
+    "pages/player.py",
+    "cli/demo.py",
+    "training/audition.py",
+}  # they write sounds with soundfile
 DOCTORS = {"cli/doctor.py"}  # it asks soundfile and PyAV what they can
 
 
@@ -138,7 +143,20 @@ def test_import_earmark_costs_nothing() -> None:
     assert loaded_after("import earmark; earmark.__version__; dir(earmark)")[0] == set()
 
 
-@pytest.mark.parametrize("arguments", ["--help", "train --help", "predict --help", "data show --help", "--version"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "train --help",
+        "predict --help",
+        "show --help",
+        "push --help",
+        "data show --help",
+        "data download --help",
+        "data augment --help",
+        "--version",
+    ],
+)
 def test_help_costs_nothing(arguments: str) -> None:
     code = (
         f"sys.argv = ['earmark', *{arguments.split()}]\n"

@@ -18,6 +18,7 @@ _HOMES = {
     "evaluate": "earmark.training.assess",
     "load_recipe": "earmark.training.recipe",
     "probe": "earmark.sound.decode",
+    "push": "earmark.publishing.hub",
     "read_clips": "earmark.data.layouts",
     "train": "earmark.training.run",
 }
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from earmark.data.clips import Clips as Clips
     from earmark.data.layouts import read_clips as read_clips
     from earmark.inference.classifier import Classifier as Classifier
+    from earmark.publishing.hub import push as push
     from earmark.sound.decode import decode as decode
     from earmark.sound.decode import probe as probe
     from earmark.training.assess import evaluate as evaluate

@@ -26,3 +26,7 @@ class ModelError(EarmarkError):
 
 class RunError(EarmarkError):
     """A run that cannot be started, continued or read."""
+
+
+class DownloadError(EarmarkError):
+    """A known dataset that cannot be fetched, checked or unpacked."""

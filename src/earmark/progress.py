@@ -18,7 +18,7 @@ def show_progress(description: str, unit: str = "files") -> Iterator[Advance]:
 
     Args:
         description: What is being done, such as ``"Decoding"``.
-        unit: What is counted.
+        unit: What is counted; ``"bytes"`` are shown as kB, MB and GB.
 
     Yields:
         A function to call with (done, total).
@@ -32,13 +32,21 @@ def show_progress(description: str, unit: str = "files") -> Iterator[Advance]:
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
+    counts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), TextColumn(unit))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn(unit),
+        *((DownloadColumn(),) if unit == "bytes" else counts),
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

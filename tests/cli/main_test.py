@@ -18,9 +18,11 @@ VERBS = {
     "evaluate": "Measure a model on labelled clips",
     "predict": "Label sound files with the probability of each label",
     "verify": "Replay a model's golden waveforms",
+    "push": "Upload a trained model with its card and figures",
     "recipes": "List the recipes, or print one",
     "data": "Look at labelled sounds before anything is trained",
     "data show": "Classes with their counts and durations",
+    "show": "Draw a sound: waveform, spectrum, spectrogram",
     "demo": "Make ten kinds of sound, train, evaluate",
     "doctor": "Say what is installed",
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from earmark.data.clips import Clips, build_clips, hash_clips, read_csv, write_csv
+from earmark.data.clips import Clips, build_clips, read_csv, write_csv
+from earmark.data.fingerprint import hash_clips
 from earmark.errors import ClipsError
 
 

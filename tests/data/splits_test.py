@@ -1,10 +1,12 @@
 """Splits: whole groups on one side, every class everywhere, published folds and splits as they stand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from earmark.data.clips import Clips, build_clips
-from earmark.data.splits import deal_folds, name_groups, split_clips
+from earmark.data.splits import deal_folds, drop_unused, name_groups, split_clips
 from earmark.errors import ClipsError
 
 
@@ -199,3 +201,138 @@ def test_published_folds_are_used_for_cross_validation() -> None:
     assert origin == "The 3 published folds"
     with pytest.raises(ClipsError, match="a single fold"):
         deal_folds(make_clips({"cat": 3, "dog": 3}, fold=[1] * 6))
+
+
+def test_published_folds_of_a_known_dataset_are_called_by_its_name() -> None:
+    clips = replace(make_clips({"cat": 3, "dog": 3}, fold=[4, 5, 6] * 2), layout="ESC-50")
+    assert split_clips(clips, validation=True).protocol.startswith("ESC-50's published folds: fold 4 is the test set")
+    assert deal_folds(clips)[1] == "The 3 published folds of ESC-50"
+
+
+def test_unused_clips_take_no_part() -> None:
+    published = ["train", "train", "validation", "test", "unused"] * 4
+    clips = make_clips({"cat": 10, "dog": 10}, split=published)
+    split = split_clips(clips, validation=True)
+    assert split.parts.tolist() == published
+    assert split.protocol == "Published split (4 clips unused)."
+    # Nor where validation is carved out, nothing is published, or folds are.
+    carved = split_clips(
+        make_clips({"cat": 10, "dog": 10}, split=["train", "train", "test", "unused"] * 5), validation=True
+    )
+    assert (carved.parts == "unused").sum() == 5
+    assert count_labels(clips, carved.rows("validation")) == {"cat": 1, "dog": 1}
+    dealt = split_clips(make_clips({"cat": 10, "dog": 10}, split=["train", "unused"] * 10), validation=False)
+    assert [(dealt.parts == part).sum() for part in ("train", "test", "unused")] == [8, 2, 10]
+    folds = make_clips({"cat": 4, "dog": 4}, fold=[1, 2] * 4, split=["train", "train", "unused", "unused"] * 2)
+    assert split_clips(folds, validation=False).parts.tolist() == ["test", "train", "unused", "unused"] * 2
+
+
+def test_unused_clips_are_dropped_before_a_cross_validation() -> None:
+    clips = make_clips({"cat": 4, "dog": 3, "owl": 1}, split=["train"] * 6 + ["unused"] * 2)
+    used = drop_unused(clips)
+    assert used.labels == ("cat", "dog")
+    assert used.table["path"].tolist() == [f"/{i}.wav" for i in range(6)]
+    assert drop_unused(used) is used
+    with pytest.raises(ClipsError, match="are marked unused"):
+        drop_unused(make_clips({"cat": 2}, split=["unused"] * 2))
+
+
+def test_folds_of_gtzan_say_that_they_know_no_artists() -> None:
+    clips = replace(make_clips({"pop": 5, "rock": 5}), layout="GTZAN")
+    assert deal_folds(clips)[1] == "5 folds dealt by class (seed 0), blind to its artists, who may be on two sides"
+
+
+def test_a_random_split_deals_all_clips_whatever_is_published() -> None:
+    known = {"group": ["a", "b"] * 45, "fold": [1, 2, 3] * 30, "split": ["train", "unused", "test"] * 30}
+    clips = make_clips({"cat": 30, "dog": 60}, **known)
+    split = split_clips(clips, validation=True, how="random", seed=3)
+    assert count_labels(clips, split.rows("test")) == {"cat": 6, "dog": 12}
+    assert count_labels(clips, split.rows("validation")) == {"cat": 4, "dog": 8}
+    assert count_labels(clips, split.rows("train")) == {"cat": 20, "dog": 40}
+    plain = split_clips(make_clips({"cat": 30, "dog": 60}), validation=True, seed=3)
+    np.testing.assert_array_equal(split.parts, plain.parts)
+    assert split.protocol == (
+        "Split at random, as tutorials do: a random fifth of each class is the test set, a sixth of the rest the "
+        "validation set (seed 3). "
+        "Groups, folds and published splits are ignored, so the figure may owe much to leakage."
+    )
+    with pytest.raises(ClipsError, match="A random split knows no folds"):
+        split_clips(clips, validation=False, how="random", test_fold=1)
+    with pytest.raises(ClipsError, match="There is no split 'rnd'; choose official or random"):
+        split_clips(clips, validation=False, how="rnd")
+
+
+def make_multi_label(cells: list[str], **columns: list) -> Clips:
+    rows = [
+        {"path": f"/{i}.wav", "label": cell, **{name: values[i] for name, values in columns.items()}}
+        for i, cell in enumerate(cells)
+    ]
+    return build_clips(rows, multi_label=True)
+
+
+def draw_cells(seed: int, clips: int = 200) -> list[str]:
+    """Clips with one to three of eight labels, some of which are rare and come together."""
+    random = np.random.default_rng(seed)
+    cells = []
+    for _ in range(clips):
+        count = int(random.integers(1, 4))
+        drawn = random.choice(8, size=count, replace=False, p=np.array([40, 20, 15, 10, 6, 4, 3, 2]) / 100)
+        cells.append(";".join(sorted(f"label {label}" for label in drawn)))
+    return cells
+
+
+def share_of_labels(clips: Clips, rows: np.ndarray) -> np.ndarray:
+    has = np.array([[label in cell.split(";") for label in clips.labels] for cell in clips.table["label"]])
+    return has[rows].sum(axis=0) / has.sum(axis=0)
+
+
+def test_several_labels_are_each_divided_in_the_same_shares() -> None:
+    clips = make_multi_label(draw_cells(0))
+    for how in ("official", "random"):
+        split = split_clips(clips, validation=True, how=how)
+        assert [len(split.rows(part)) for part in ("train", "validation", "test")] == pytest.approx(
+            [133, 27, 40], abs=3
+        )
+        np.testing.assert_allclose(share_of_labels(clips, split.rows("test")), 0.2, atol=0.1)
+        np.testing.assert_array_less(0, share_of_labels(clips, split.rows("validation")))
+    fold_of, origin = deal_folds(clips, folds=4)
+    assert origin == "4 folds dealt by class (seed 0)"
+    for fold in range(1, 5):
+        np.testing.assert_allclose(share_of_labels(clips, fold_of == fold), 0.25, atol=0.1)
+    np.testing.assert_array_equal(fold_of, deal_folds(clips, folds=4)[0])
+    assert (fold_of != deal_folds(clips, folds=4, seed=1)[0]).any()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_several_labels_and_whole_groups(seed: int) -> None:
+    cells = draw_cells(seed, clips=120)
+    groups = [f"recording {i // 4}" if i % 5 else None for i in range(120)]
+    clips = make_multi_label(cells, group=groups)
+    split = split_clips(clips, validation=False, seed=seed)
+    fold_of, origin = deal_folds(clips, seed=seed)
+    assert origin == f"5 folds dealt by class with whole groups together (seed {seed})"
+    for group in set(groups) - {None}:
+        mine = [i for i, name in enumerate(groups) if name == group]
+        assert len(set(split.parts[mine])) == 1
+        assert len(set(fold_of[mine])) == 1
+    assert set(split.parts) == {"train", "test"}
+    for part in ("train", "test"):
+        assert (share_of_labels(clips, split.rows(part)) > 0).all()
+
+
+def test_a_label_of_two_clips_is_taught_and_tested() -> None:
+    clips = make_multi_label(["cat;dog"] * 10 + ["dog"] * 10 + ["dog;owl", "cat;owl"])
+    split = split_clips(clips, validation=False)
+    assert set(split.parts[-2:]) == {"train", "test"}
+
+
+def test_several_labels_with_one_too_rare_to_divide() -> None:
+    with pytest.raises(ClipsError, match="Class 'owl' has too few clips to set any aside for test"):
+        split_clips(make_multi_label(["cat;dog"] * 9 + ["dog;owl"]), validation=False)
+    with pytest.raises(ClipsError, match="Class 'owl' has 2 clips, fewer than the 5 folds"):
+        deal_folds(make_multi_label(["cat;dog"] * 9 + ["dog;owl", "owl"]))
+    grouped = make_multi_label(["cat;dog"] * 9 + ["dog;owl", "owl"], group=[*"abcdefghi", "z", "z"])
+    with pytest.raises(ClipsError, match="Class 'owl' has too few groups to set any aside for test"):
+        split_clips(grouped, validation=False)
+    with pytest.raises(ClipsError, match="All clips are of one group"):
+        deal_folds(make_multi_label(["cat", "dog"], group=["a", "a"]))

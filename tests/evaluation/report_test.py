@@ -10,8 +10,9 @@ import pytest
 
 from earmark.errors import SoundError
 from earmark.evaluation.metrics import score_predictions
+from earmark.evaluation.multi_label import score_multi_label
 from earmark.evaluation.report import write_report
-from earmark.evaluation.report_figures import draw_confusion_matrix, draw_learning_curves
+from earmark.evaluation.report_figures import draw_confusion_matrix, draw_findings, draw_learning_curves
 
 LABELS = ["<b>rain</b>", "dog & cat", "公鸡打鸣"]
 VOID = {"meta", "link", "br", "input", "img", "hr"}
@@ -277,3 +278,175 @@ def test_learning_curves_take_what_there_is():
     assert "train from 3.00 to 3.00" in diverged[0]
     assert draw_learning_curves([]) == []
     assert draw_learning_curves([{"epoch": 1, "learning_rate": 1e-3}]) == []
+
+
+def make_tagged(n_clips=40, *, seed=0):
+    """Clips with several labels each, of four classes, the last of them nowhere in the truth."""
+    labels = [*LABELS, "unheard"]
+    random = np.random.default_rng(seed)
+    truth = random.random((n_clips, 4)) < [0.5, 0.3, 0.2, 0]
+    truth[~truth.any(axis=1), 0] = True
+    probabilities = np.clip(0.7 * random.random((n_clips, 4)) + 0.3 * truth, 0, 1)
+    cells = [
+        [";".join(labels[i] for i in np.flatnonzero(row)) for row in table] for table in (truth, probabilities > 0.5)
+    ]
+    rows = pd.DataFrame(
+        {
+            "path": [f"clip {i:02d}.wav" for i in range(n_clips)],
+            "label": cells[0],
+            "predicted": cells[1],
+            "score": probabilities.max(axis=1),
+            **{f"p:{label}": probabilities[:, i] for i, label in enumerate(labels)},
+        }
+    )
+    return rows, score_multi_label(labels, truth, probabilities, n_resamples=50)
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory):
+    rows, metrics = make_tagged()
+    rows = pd.concat([rows, rows.iloc[[0]]], ignore_index=True)
+    # The worst of all: everything that it has is missed, all else named.
+    rows.loc[40, ["path", "label", "predicted"]] = ["worst.wav", f"{LABELS[0]};{LABELS[1]}", f"{LABELS[2]};unheard"]
+    rows.loc[40, [f"p:{label}" for label in (*LABELS, "unheard")]] = [0.011, 0.002, 0.993, 0.994]
+    history = [
+        {"epoch": i, "loss": 1 / i, "accuracy": 0.9, "validation_loss": 2 / i, "validation_map": 0.2 * i}
+        for i in (1, 2, 3)
+    ]
+    report = make_report(metrics, history=history, chosen_epoch=3)
+    path = write_report(tmp_path_factory.mktemp("tagged"), report, rows, load_noise)
+    return path, report, rows
+
+
+def find_section(path, name, following):
+    page = path.read_text(encoding="utf-8")
+    return page[page.index(f'<section id="{name}"') : page.index(f'<section id="{following}"')]
+
+
+def test_several_labels_a_clip_are_told_by_average_precision_and_what_it_is_worth(tagged):
+    path, report, _ = tagged
+    reader = Reader(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+    assert {address[1:] for address in reader.addresses if address.startswith("#")} <= set(reader.ids)
+    metrics = report["metrics"]
+    assert f"{100 * metrics['map']['value']:.1f} % mean average precision on 40 test clips" in reader.text
+    for name, key in (
+        ("Mean average precision", "map"),
+        ("Micro average precision", "micro_map"),
+        ("Macro-F1", "macro_f1"),
+        ("Micro-F1", "micro_f1"),
+    ):
+        value, low, high = (f"{100 * metrics[key][part]:.1f}" for part in ("value", "low", "high"))
+        assert f"{name} {value} {low}–{high}" in reader.text
+    shares, micro = (f"{100 * metrics[key]:.1f}" for key in ("prior_baseline", "prior_micro_map"))
+    assert f"Class shares {shares} always answered; micro {micro}" in reader.text
+    assert "No test clip has unheard: left out of the means over classes." in reader.text
+    assert "<b>rain" not in path.read_text(encoding="utf-8")
+    stored = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
+    assert stored == report
+
+
+def test_each_of_several_labels_has_its_figures_the_weakest_first_and_the_absent_last(tagged):
+    path, report, _ = tagged
+    text = Reader(find_section(path, "classes", "examples")).text
+    known = [row for row in report["metrics"]["per_class"] if row["support"]]
+    expected = [
+        " ".join([row["label"], *(f"{100 * row[key]:.1f}" for key in ("average_precision", "f1", "precision"))])
+        for row in sorted(known, key=lambda row: row["average_precision"])
+    ]
+    places = [text.index(line) for line in expected]
+    assert places == sorted(places)
+    assert text.index("unheard – no clip in the test set, named") > places[-1]
+    section = find_section(path, "confusions", "classes")
+    found, support, false = (
+        sum(row[key] for row in report["metrics"]["per_class"]) for key in ("found", "support", "false")
+    )
+    assert f"of {support} labels {found} were found, and {false} others were named wrongly." in section
+    assert "Confusion matrix" not in section
+
+
+def test_the_clip_with_the_largest_error_comes_first_with_what_was_missed_and_added(tagged):
+    path, _, rows = tagged
+    section = find_section(path, "mistakes", "making")
+    text = Reader(section).text
+    labels = [*LABELS, "unheard"]
+    probabilities = rows[[f"p:{label}" for label in labels]].to_numpy()
+    truth = np.array([[label in cell.split(";") for label in labels] for cell in rows["label"]])
+    wrong = (probabilities >= 0.5) != truth
+    error = (np.abs(probabilities - truth) * wrong).sum(axis=1)
+    assert f"12 of {wrong.any(axis=1).sum()} clips with a mistake, the largest error first" in text
+    shown = re.findall(r'<span class="path">(.*?)</span>', section)
+    assert shown == rows["path"].iloc[np.argsort(-error)[:12]].tolist()
+    assert (
+        "公鸡打鸣, unheard wrongly named unheard (99.4 %), 公鸡打鸣 (99.3 %); "
+        "missed dog & cat (0.2 %), <b>rain</b> (1.1 %) the label says <b>rain</b>, dog & cat"
+    ) in text
+
+
+def test_each_of_several_labels_has_the_clip_of_it_with_the_highest_score(tagged):
+    path, _, rows = tagged
+    section = find_section(path, "examples", "mistakes")
+    assert section.count("<article") == 3
+    for label in LABELS:
+        mine = rows[[label in cell.split(";") for cell in rows["label"]]]
+        best = mine.loc[mine[f"p:{label}"].idxmax()]
+        assert f'<span class="path">{best["path"]}</span>' in section
+        assert f"{100 * best[f'p:{label}']:.1f}\u202f% sure" in section
+    assert "classes, those that did worst" not in section
+
+
+def test_a_cross_validation_of_several_labels_shows_its_folds(tmp_path):
+    rows, metrics = make_tagged()
+    folds = [{"fold": i, "clips": 20, "map": value, "macro_f1": 0.5} for i, value in ((1, 0.8), (2, 0.9))]
+    report = make_report(metrics, folds=folds) | {"kind": "crossval"}
+
+    def find_nothing(row):
+        raise SoundError("It is gone.")
+
+    text = Reader(write_report(tmp_path, report, rows, find_nothing).read_text(encoding="utf-8")).text
+    assert "mAP % macro-F1 % 1 20 80.0 50.0 2 20 90.0 50.0 mean 85.0 50.0 standard deviation 7.1 0.0" in text
+
+
+def test_several_labels_without_a_mistake(tmp_path):
+    labels = ["a", "b"]
+    rows = pd.DataFrame({"path": ["1.wav", "2.wav"], "label": ["a;b", "b"], "p:a": [0.9, 0.1], "p:b": [0.8, 0.9]})
+    metrics = score_multi_label(labels, np.array([[1, 1], [0, 1]]), rows[["p:a", "p:b"]].to_numpy())
+    text = Reader(write_report(tmp_path, make_report(metrics), rows, load_noise).read_text(encoding="utf-8")).text
+    assert "It made no mistake on this test set." in text
+    assert "On no clip of the test set was one label missed and another named wrongly." in text
+    assert "left out of the means" not in text
+
+
+def test_findings_show_what_was_found_of_the_clips_and_wrong_of_the_namings():
+    rows = [
+        {"label": "dog", "support": 10, "found": 7, "false": 0},
+        {"label": "a name of more than twenty-two letters", "support": 1_000, "found": 250, "false": 750},
+        {"label": "unheard", "support": 0, "found": 0, "false": 3},
+    ]
+    svg = draw_findings(rows)
+    for words in (">dog<", ">a name of more than t…<", ">7 of 10<", ">250 of 1,000<", ">750<", ">0 of 0<", ">3<"):
+        assert words in svg
+    assert "of 1,010 labels 257 were found, and 753 others were named wrongly" in svg
+    bars = [
+        (style, float(right) - float(left))
+        for left, right, style in re.findall(r'd="M ([\d.]+) [\d.]+ L ([\d.]+) [^"]*" style="fill: ([^"]*)"', svg)
+    ]
+    whole = sum(width for style, width in bars[1:3])
+    found = [round(width / whole, 2) for style, width in bars if "--accent" in style and "opacity" not in style]
+    assert found == pytest.approx([0.7, 0.25, 0], abs=0.01)
+
+
+def test_learning_curves_of_several_labels_show_the_mean_average_precision(tagged):
+    page = tagged[0].read_text(encoding="utf-8")
+    assert "Mean average precision over 3 epochs: validation from 0.20 to 0.60. The model of epoch 3 was kept." in page
+    assert "Right yes/no answers over 3 epochs: train from 0.90 to 0.90." in page
+    assert "Accuracy over" not in page
+
+
+def test_a_ranking_without_a_fault_is_not_called_certain(tmp_path):
+    rows = pd.DataFrame({"path": ["1.wav", "2.wav"], "label": ["a", "b"], "p:a": [0.4, 0.1], "p:b": [0.1, 0.9]})
+    metrics = score_multi_label(["a", "b"], np.eye(2), rows[["p:a", "p:b"]].to_numpy())
+    text = Reader(write_report(tmp_path, make_report(metrics), rows, load_noise).read_text(encoding="utf-8")).text
+    assert "an interval without a width is not a certainty" in text
+    assert "nothing named missed a (40.0 %) the label says a" in text

@@ -7,6 +7,7 @@ from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2
 
 from earmark.errors import ModelError
 from earmark.inference.classifier import Classifier
+from earmark.models.pretrained import load_pretrained_audio, prepare_inputs
 from earmark.sound.synthesis import synthesise
 
 RATE = 16_000
@@ -97,3 +98,74 @@ def test_a_model_without_a_trained_head_is_refused_instead_of_guessing(hubert, t
     hubert.extractor.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="holds no trained classifier"):
         Classifier.from_pretrained(tmp_path)
+
+
+FAMILIES = ("hubert", "hubert-large", "wav2vec2-large", "wavlm", "data2vec", "sew", "ast", "whisper")
+
+
+@pytest.fixture
+def load_foreign(write_native, tmp_path):
+    """A tiny model of a family as a Classifier that tells sounds apart, random as it is."""
+
+    def write_and_load(family: str) -> Classifier:
+        write_native(tmp_path / "base", family)
+        torch.manual_seed(0)
+        native = load_pretrained_audio(str(tmp_path / "base"), LABELS, multi_label=False)
+        clips = make_clips(0.5, 0.5, 0.5, 0.5)
+        inputs = prepare_inputs(native.extractor, clips, sample_rate=RATE)
+        last = getattr(native.model.classifier, "dense", native.model.classifier)
+        with torch.no_grad():
+            logits = native.model.eval()(**inputs).logits
+            last.weight.div_(logits.std(0).mean())
+            last.bias.copy_(-logits.mean(0) / logits.std(0).mean())
+        native.model.save_pretrained(tmp_path / "tuned")
+        native.extractor.save_pretrained(tmp_path / "tuned")
+        return Classifier.from_pretrained(tmp_path / "tuned", device="cpu")
+
+    return write_and_load
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_answers_as_transformers_has_it(load_foreign, family):
+    classifier = load_foreign(family)
+    (clip,) = make_clips(0.5)
+    np.testing.assert_allclose(classifier.score([clip])[0], ask_transformers(classifier, clip), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_gives_a_clip_the_same_answer_alone_and_in_a_batch(load_foreign, family):
+    # Some leave padding out, some know one length only, and with the rest nothing may be padded at all.
+    classifier = load_foreign(family)
+    clips = make_clips(0.6, 0.3, 0.5, 0.3, 0.2)
+    together = classifier.score(clips)
+    assert np.ptp(together, axis=0).max() > 0.05, "a model that says the same of everything proves nothing"
+    for clip, scores in zip(clips, together, strict=True):
+        np.testing.assert_allclose(classifier.score([clip])[0], scores, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", ["ast", "whisper"])
+def test_a_model_that_hears_little_at_once_hears_a_long_sound_to_its_end(load_foreign, family):
+    classifier = load_foreign(family)
+    bell, drums = (np.tile(clip, 3)[: 3 * classifier.window] for clip in make_clips(1.2, 1.2, 1.2, 1.2)[::3])
+    changed = np.concatenate([bell[: 2 * classifier.window], drums[: classifier.window]])
+    windows = [ask_transformers(classifier, piece) for piece in np.split(changed, 3)]
+    assert np.abs(windows[2] - ask_transformers(classifier, bell[-classifier.window :])).max() > 0.1
+    np.testing.assert_allclose(classifier.score([changed])[0], np.mean(windows, axis=0), atol=1e-5)
+    assert np.abs(classifier.score([changed]) - classifier.score([bell])).max() > 0.03
+
+
+def test_a_model_trained_on_short_windows_hears_windows_as_long(load_foreign, tmp_path):
+    classifier = load_foreign("hubert")
+    classifier.model.config.window = RATE // 2
+    classifier.model.save_pretrained(tmp_path / "tuned")
+    again = Classifier.from_pretrained(tmp_path / "tuned", device="cpu")
+    assert (classifier.window, again.window) == (30 * RATE, RATE // 2)
+
+
+def test_a_model_stored_in_half_precision_answers(load_foreign, tmp_path):
+    classifier = load_foreign("hubert")
+    (clip,) = make_clips(0.5)
+    expected = classifier.score([clip])
+    classifier.model.half().save_pretrained(tmp_path / "tuned")
+    scores = Classifier.from_pretrained(tmp_path / "tuned", device="cpu").score([clip])
+    np.testing.assert_allclose(scores, expected, atol=0.02)

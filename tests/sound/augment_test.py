@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from earmark.sound.augment import MaskSpectrogram, change_gain, measure_level_db, mix_loudness_aware, roll
+from earmark.sound.augment import DisturbSpectrogram, change_gain, measure_level_db, mix_loudness_aware, roll
 from earmark.sound.synthesis import synthesise
 
 RATIOS = [0.05, 0.25, 0.5, 0.8, 0.95]
@@ -103,7 +103,7 @@ def test_the_same_generator_gives_the_same_augmentation():
 
 def test_masks_are_stretches_of_bounded_width_anew_for_each_row():
     torch.manual_seed(0)
-    mask = MaskSpectrogram(max_frames=10, max_mels=6).train()
+    mask = DisturbSpectrogram(max_frames=10, max_mels=6).train()
     masked = mask(torch.ones(400, 32, 60))
     hidden = masked == 0
     # A whole column is hidden where a stretch of time is, a whole row where a stretch of bands is.
@@ -118,11 +118,80 @@ def test_masks_are_stretches_of_bounded_width_anew_for_each_row():
 
 
 def test_masks_touch_nothing_outside_training_and_suit_any_shape():
-    mask = MaskSpectrogram(max_frames=10, max_mels=6)
+    mask = DisturbSpectrogram(max_frames=10, max_mels=6)
     spectrogram = torch.randn(3, 32, 60)
     assert torch.equal(mask.eval()(spectrogram), spectrogram)
     kept = mask.train()(spectrogram)
     assert torch.equal(kept[kept != 0], spectrogram[kept != 0])
     # A clip of fewer frames than the longest mask works, and a mask of no width hides nothing.
     assert mask(torch.ones(50, 32, 4)).shape == (50, 32, 4)
-    assert torch.equal(MaskSpectrogram(0, 0).train()(spectrogram), spectrogram)
+    assert torch.equal(DisturbSpectrogram(0, 0).train()(spectrogram), spectrogram)
+
+
+def test_masks_alone_draw_what_they_always_drew():
+    # Figures were published with these draws: first hidden band and how many, first hidden frame and how many.
+    torch.manual_seed(7)
+    hidden = DisturbSpectrogram(10, 6).train()(torch.ones(4, 32, 60)) == 0
+    places = [((6, 3), (16, 4)), ((13, 1), (10, 9)), ((6, 4), (23, 9)), ((18, 4), (19, 6))]
+    expected = torch.zeros(4, 32, 60, dtype=torch.bool)
+    for row, ((band, bands), (frame, frames)) in enumerate(places):
+        expected[row, band : band + bands] = True
+        expected[row, :, frame : frame + frames] = True
+    assert torch.equal(hidden, expected)
+    assert torch.rand(1).item() == pytest.approx(0.720380425), "nothing else was drawn"
+
+
+def test_half_of_the_spectrograms_get_noise_of_the_deviation_asked_for():
+    torch.manual_seed(0)
+    spectrogram = torch.randn(400, 32, 60)
+    added = DisturbSpectrogram(noise=0.01).train()(spectrogram) - spectrogram
+    noisy = (added != 0).flatten(1).any(1)
+    assert noisy.float().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert added[noisy].std().item() == pytest.approx(0.01, rel=0.01)
+    assert added[noisy].mean().item() == pytest.approx(0.0, abs=1e-4)
+    assert (added[~noisy] == 0).all()
+
+
+def test_half_of_the_spectrograms_are_multiplied_by_one_factor_each():
+    torch.manual_seed(0)
+    spectrogram = torch.rand(400, 32, 60) + 0.5
+    factors = (DisturbSpectrogram(gain=0.2).train()(spectrogram) / spectrogram).flatten(1)
+    assert (factors.amax(1) - factors.amin(1)).max() < 1e-6, "one factor for the whole spectrogram"
+    changed = factors[:, 0][(factors[:, 0] - 1).abs() > 1e-6]
+    assert len(changed) / 400 == pytest.approx(0.5, abs=0.1)
+    assert 0.8 <= changed.min() < 0.82
+    assert 1.18 < changed.max() <= 1.2
+
+
+def test_a_power_spectrogram_is_masked_then_noised_then_amplified_and_never_falls_below_zero():
+    torch.manual_seed(0)
+    disturb = DisturbSpectrogram(max_frames=20, max_mels=20, noise=0.01, gain=0.2, lowest=0.0).train()
+    disturbed = disturb(torch.full((400, 128, 100), 5.0))
+    assert disturbed.min() == 0.0
+    hidden = disturbed < 2.5
+    factors = torch.stack([clip[clip > 2.5].mean() / 5.0 for clip in disturbed])
+    assert 0.8 <= factors.min() < 0.82
+    assert 1.18 < factors.max() < 1.21
+    # The noise lies in the hidden stretch, too, and is amplified with the rest; half of it was below zero.
+    rms = torch.tensor([clip[stretch].square().mean().sqrt() for clip, stretch in zip(disturbed, hidden, strict=True)])
+    usable = hidden.flatten(1).sum(1) > 300
+    noisy = usable & (rms > 0)
+    assert noisy.sum() / usable.sum() == pytest.approx(0.5, abs=0.1)
+    torch.testing.assert_close(
+        (rms / factors)[noisy], torch.full((int(noisy.sum()),), 0.01 * 0.5**0.5), rtol=0.15, atol=0
+    )
+    assert DisturbSpectrogram(noise=0.01).train()(torch.zeros(50, 8, 8)).min() < 0, "decibels may fall"
+
+
+def test_the_disturbance_rests_outside_training_and_follows_torchs_seed():
+    disturb = DisturbSpectrogram(5, 5, noise=0.1, gain=0.2, lowest=0.0)
+    spectrogram = torch.randn(20, 16, 30)
+    assert torch.equal(disturb.eval()(spectrogram), spectrogram)
+    disturb.train()
+    versions = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        versions.append(disturb(spectrogram))
+    assert torch.equal(versions[0], versions[1])
+    assert not torch.equal(versions[0], versions[2])
+    assert disturb(spectrogram.bfloat16()).dtype == torch.bfloat16

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import TrainingArguments
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from earmark.training import fit as fit_module
 from earmark.training.journal import Journal
 from earmark.training.recipe import load_recipe
+from earmark.training.trainer import ClassificationTrainer
 
 
 class _Features(torch.utils.data.Dataset):
@@ -64,7 +64,7 @@ def test_four_batches_of_two_are_one_batch_of_eight(tmp_path: Path) -> None:
             remove_unused_columns=False,
         )
         journal = Journal(None, "accumulation", validating=False, plain_lines=1)
-        fit_module._ClassificationTrainer(
+        ClassificationTrainer(
             recipe=recipe,
             journal=journal,
             multi_label=False,

@@ -19,7 +19,7 @@ from earmark.training.batches import (
     class_weights,
     collate_waveforms,
 )
-from earmark.training.fit import _EncodedHead
+from earmark.training.learners import average_logits
 from earmark.training.recipe import AugmentSection
 
 STILL = AugmentSection()
@@ -203,6 +203,8 @@ def test_class_weights_level_the_classes_and_keep_the_mean() -> None:
 
 def test_a_clip_of_several_windows_is_judged_by_their_mean_probability():
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    head = _EncodedHead(SimpleNamespace(head=lambda encoded: encoded.features.log()))
-    logits = head(probabilities, torch.ones(3), torch.tensor([0, 0, 1]), torch.tensor([1.0, 3.0, 5.0])).logits
+    owners, weights = torch.tensor([0, 0, 1]), torch.tensor([1.0, 3.0, 5.0])
+    logits = average_logits(probabilities.log(), owners, weights, multi_label=False)
     torch.testing.assert_close(logits.softmax(-1), torch.tensor([[0.375, 0.625], [0.6, 0.4]]))
+    apart = average_logits(probabilities.logit(), owners, weights, multi_label=True)
+    torch.testing.assert_close(apart.sigmoid(), torch.tensor([[0.375, 0.625], [0.6, 0.4]]))

@@ -14,7 +14,8 @@ from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import ClipsError
 from earmark.inference.classifier import Classifier
 from earmark.inference.golden import verify_model
-from earmark.training.build import build_model, fit_window, save_model
+from earmark.training.build import fit_window, save_model
+from earmark.training.learners import OwnLearner, build_model
 from earmark.training.recipe import Recipe, load_recipe
 
 
@@ -42,7 +43,7 @@ def test_the_window_fits_the_clips(waveforms: ClipWaveforms, name: str, seconds:
 
 
 def test_the_window_must_be_settled_before_a_model_is_built(tiny_quick: Recipe) -> None:
-    with pytest.raises(ClipsError, match="call fit_window first"):
+    with pytest.raises(ClipsError, match="call settle_rate and fit_window first"):
         build_model(tiny_quick, ("a", "b"), multi_label=False)
 
 
@@ -59,11 +60,16 @@ def test_a_model_is_what_its_recipe_says(tiny_cnn: Recipe) -> None:
 @pytest.fixture
 def saved(waveforms: ClipWaveforms, tiny_quick: Recipe, tmp_path: Path) -> tuple[torch.nn.Module, Path, Classifier]:
     torch.manual_seed(0)
-    model = build_model(fit_window(tiny_quick, waveforms), waveforms.clips.labels, multi_label=False).eval()
+    learner = OwnLearner(fit_window(tiny_quick, waveforms), waveforms.clips.labels, multi_label=False)
+    model = learner.model.eval()
     folder = tmp_path / "model"
     rows = [{**row, "group": "a" if i % 2 else None} for i, row in enumerate(waveforms.clips.table.to_dict("records"))]
     grouped = replace(waveforms, clips=build_clips(rows))
-    return model, folder, save_model(model, folder, card="# A card 鸟\n", waveforms=grouped, rows=np.array([3, 0, 30]))
+    return (
+        model,
+        folder,
+        save_model(learner, folder, card="# A card 鸟\n", waveforms=grouped, rows=np.array([3, 0, 30])),
+    )
 
 
 def test_a_saved_model_is_the_model(saved: tuple[torch.nn.Module, Path, Classifier], waveforms: ClipWaveforms) -> None:
@@ -90,10 +96,11 @@ def test_a_model_remembers_clips_by_hash_and_group(
 
 
 def test_an_earlier_model_is_replaced_whole(
-    saved: tuple[torch.nn.Module, Path, Classifier], waveforms: ClipWaveforms
+    saved: tuple[torch.nn.Module, Path, Classifier], waveforms: ClipWaveforms, tiny_quick: Recipe
 ) -> None:
-    model, folder, _ = saved
+    _, folder, _ = saved
     (folder / "left over.txt").touch()
-    save_model(model, folder, card="new", waveforms=waveforms, rows=np.array([0]))
+    learner = OwnLearner(fit_window(tiny_quick, waveforms), waveforms.clips.labels, multi_label=False)
+    save_model(learner, folder, card="new", waveforms=waveforms, rows=np.array([0]))
     assert not (folder / "left over.txt").exists()
     assert (folder / "README.md").read_text(encoding="utf-8") == "new"

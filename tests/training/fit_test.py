@@ -17,11 +17,13 @@ from transformers import set_seed
 from earmark.data.splits import split_clips
 from earmark.data.waveforms import ClipWaveforms
 from earmark.models import EarmarkForAudioClassification
+from earmark.training import callbacks, trainer
 from earmark.training import fit as fit_module
 from earmark.training.batches import class_weights
-from earmark.training.build import build_model, fit_window
-from earmark.training.fit import Fitted, caches_encoding, choose_precision, encode_clips, fit_model
+from earmark.training.build import fit_window
+from earmark.training.fit import Fitted, choose_precision, encode_clips, fit_model
 from earmark.training.journal import Journal, read_history
+from earmark.training.learners import OwnLearner, build_learner
 from earmark.training.recipe import Recipe
 
 
@@ -38,10 +40,10 @@ def train(
     recipe = fit_window(recipe, waveforms)
     split = split_clips(waveforms.clips, validation=recipe.train.select == "validation", seed=0)
     set_seed(seed)
-    model = build_model(recipe, waveforms.clips.labels, multi_label=False)
-    encoded = encode_clips(model, waveforms) if caches_encoding(recipe) else None
+    learner = build_learner(recipe, waveforms.clips.labels, multi_label=False)
+    encoded = encode_clips(learner, waveforms) if learner.encodes_once else None
     fitted = fit_model(
-        model,
+        learner,
         waveforms,
         recipe,
         train_rows=split.rows("train") if rows is None else rows,
@@ -51,7 +53,7 @@ def train(
         folder=folder,
         resume=resume,
     )
-    return model, fitted
+    return learner.model, fitted
 
 
 def adjust(recipe: Recipe, **settings: Any) -> Recipe:
@@ -65,14 +67,14 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 
 def at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, act: Any) -> None:
     """Do something when ``epoch`` (from 0) begins."""
-    begin = fit_module._EpochTeller.on_epoch_begin
+    begin = callbacks.EpochTeller.on_epoch_begin
 
     def begin_and_act(self: Any, args: Any, state: Any, control: Any, **settings: Any) -> None:
         begin(self, args, state, control, **settings)
         if round(state.epoch or 0) == epoch:
             act()
 
-    monkeypatch.setattr(fit_module._EpochTeller, "on_epoch_begin", begin_and_act)
+    monkeypatch.setattr(callbacks.EpochTeller, "on_epoch_begin", begin_and_act)
 
 
 class Killed(Exception):  # noqa: N818 - it stands for a power cut, not for an error
@@ -175,7 +177,7 @@ def test_the_best_weights_are_found_wherever_the_run_lies_now(
     model, fitted = train(waveforms, recipe)
     assert fitted.kept_epoch == 1
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module._ClassificationTrainer, "_load_best_model", lambda _: kill())
+        patch.setattr(trainer.ClassificationTrainer, "_load_best_model", lambda _: kill())
         with pytest.raises(Killed):
             train(waveforms, recipe, folder=tmp_path / "killed")
     shutil.move(tmp_path / "killed", tmp_path / "moved")
@@ -270,7 +272,7 @@ def test_classes_are_balanced_by_weights_or_by_drawing(
     learned: dict[str, list[Tensor]] = {"none": [], "weights": [], "sampler": []}
     weighed: dict[str, Any] = {}
     models = {}
-    measure = fit_module.measure_loss
+    measure = trainer.measure_loss
     for balance, batches in learned.items():
 
         def note(logits: Tensor, targets: Tensor, batches: Any = batches, balance: Any = balance, **settings: Any):
@@ -278,7 +280,7 @@ def test_classes_are_balanced_by_weights_or_by_drawing(
             weighed[balance] = settings["weights"]
             return measure(logits, targets, **settings)
 
-        monkeypatch.setattr(fit_module, "measure_loss", note)
+        monkeypatch.setattr(trainer, "measure_loss", note)
         models[balance] = train(waveforms, adjust(tiny_quick, balance=balance, epochs=20), rows=rows)[0]
     assert torch.cat(learned["none"]).sum(0).tolist() == [240, 60, 60]
     assert torch.cat(learned["weights"]).sum(0).tolist() == [240, 60, 60]
@@ -315,6 +317,14 @@ def test_a_last_batch_of_one_clip_does_not_stop_batch_norm(waveforms: ClipWavefo
     assert len(fitted.history) == 4
 
 
+def test_every_validation_clip_is_asked_even_where_a_training_clip_is_dropped(
+    waveforms: ClipWaveforms, tiny_quick: Recipe
+) -> None:
+    """Regression: Trainer drops the last batch of both or of neither, and six clips were never a whole batch."""
+    _, fitted = train(waveforms, adjust(tiny_quick, select="validation"), rows=np.arange(3, 12))
+    assert all("validation_accuracy" in record for record in fitted.history)
+
+
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
 def test_the_schedule_is_the_recipes(waveforms: ClipWaveforms, tiny_quick: Recipe, schedule: str) -> None:
     _, fitted = train(waveforms, adjust(tiny_quick, schedule=schedule, learning_rate=0.01))
@@ -334,17 +344,21 @@ def test_bf16_trains_too(waveforms: ClipWaveforms, tiny_cnn: Recipe) -> None:
 
 
 def test_only_what_never_changes_is_encoded_once(tiny_quick: Recipe, tiny_cnn: Recipe) -> None:
-    assert caches_encoding(tiny_quick)
-    assert not caches_encoding(tiny_cnn)
-    assert not caches_encoding(replace(tiny_quick, augment=replace(tiny_quick.augment, gain_db=3.0)))
+    def encodes_once(recipe: Recipe) -> bool:
+        settled = replace(recipe, audio=replace(recipe.audio, window_s=0.5))
+        return OwnLearner(settled, ("a", "b"), multi_label=False).encodes_once
+
+    assert encodes_once(tiny_quick)
+    assert not encodes_once(tiny_cnn)
+    assert not encodes_once(replace(tiny_quick, augment=replace(tiny_quick.augment, gain_db=3.0)))
 
 
 def test_encoded_windows_are_what_the_model_encodes(waveforms: ClipWaveforms, tiny_quick: Recipe) -> None:
     """Windows shorter than the clips: each clip has two, the second half as long."""
     recipe = replace(tiny_quick, audio=replace(tiny_quick.audio, window_s=0.35))
-    model = build_model(recipe, waveforms.clips.labels, multi_label=False).eval()
-    encoded = encode_clips(model, waveforms)
-    window = model.config.window
+    learner = OwnLearner(recipe, waveforms.clips.labels, multi_label=False)
+    encoded = encode_clips(learner, waveforms)
+    model, window = learner.model, learner.window
     assert np.diff(encoded.first).tolist() == [2] * len(waveforms)
     assert encoded.weights.tolist() == [window, 4000 - window] * len(waveforms)
     for row in (0, 20):
@@ -353,3 +367,62 @@ def test_encoded_windows_are_what_the_model_encodes(waveforms: ClipWaveforms, ti
             with torch.no_grad():
                 expected = model.encode(piece).features[0]
             torch.testing.assert_close(encoded.encoded.features[encoded.first[row] + number], expected)
+
+
+def test_what_is_kept_is_the_average_of_the_weights(waveforms: ClipWaveforms, tiny_cnn: Recipe) -> None:
+    """Steps of one epoch each, followed by hand."""
+    recipe = adjust(tiny_cnn, average=0.5, epochs=3, batch_size=24, schedule="constant", select="last")
+    rows = np.arange(24)
+    weights = [
+        train(waveforms, adjust(recipe, average=0.0, epochs=epochs), rows=rows)[0].state_dict() for epochs in (1, 2, 3)
+    ]
+    expected = None
+    name = "backbone.classify.weight"
+    torch.manual_seed(0)
+    set_seed(3)
+    settled = fit_window(recipe, waveforms)
+    expected = build_learner(settled, waveforms.clips.labels, multi_label=False).model.state_dict()[name].clone()
+    for step, state in enumerate(weights, start=1):
+        kept = min(0.5, (1 + step) / (10 + step))
+        expected = kept * expected + (1 - kept) * state[name]
+    averaged, _ = train(waveforms, recipe, rows=rows)
+    torch.testing.assert_close(averaged.state_dict()[name], expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("select", ["last", "validation"])
+def test_a_killed_training_with_averaged_weights_is_continued_to_the_same_end(
+    waveforms: ClipWaveforms, tiny_cnn: Recipe, tmp_path: Path, select: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = adjust(tiny_cnn, average=0.9, schedule="plateau", plateau_patience=0, optimizer="adam", select=select)
+    whole, fitted = train(waveforms, recipe, folder=tmp_path / "whole")
+
+    def kill() -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        at_epoch(patch, 2, kill)
+        with pytest.raises(Killed):
+            train(waveforms, recipe, folder=tmp_path / "killed")
+    again, refitted = train(waveforms, recipe, folder=tmp_path / "killed", resume=True)
+    assert refitted.history == fitted.history
+    assert same_weights(whole, again)
+
+
+def test_adam_is_plain(waveforms: ClipWaveforms, tiny_quick: Recipe) -> None:
+    optimizers: list[Any] = []
+
+    class Watcher(callbacks.EpochTeller):
+        def on_train_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+            optimizers.append(optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module, "EpochTeller", Watcher)
+        train(waveforms, adjust(tiny_quick, optimizer="adam", weight_decay=0.02, epochs=1))
+        train(waveforms, adjust(tiny_quick, epochs=1))
+    assert [type(optimizer) for optimizer in optimizers] == [torch.optim.Adam, torch.optim.AdamW]
+    assert [group["weight_decay"] for group in optimizers[0].param_groups] == [0]
+
+
+def test_steps_may_be_counted_instead_of_epochs(waveforms: ClipWaveforms, tiny_quick: Recipe) -> None:
+    _, fitted = train(waveforms, adjust(tiny_quick, max_steps=5, epochs=50), rows=np.arange(24))  # three a epoch
+    assert [record["epoch"] for record in fitted.history] == [1, 2]

@@ -9,11 +9,11 @@ import pytest
 
 from earmark.training.journal import Journal, describe_epoch, read_history
 
-ARGUMENTS = SimpleNamespace(num_train_epochs=20.0)
+ARGUMENTS = SimpleNamespace()
 
 
 def state_at(epoch: float) -> Any:
-    return SimpleNamespace(epoch=epoch, global_step=0, max_steps=100)
+    return SimpleNamespace(epoch=epoch, global_step=0, max_steps=100, num_train_epochs=20)
 
 
 def optimizer_at(rate: float) -> Any:
@@ -64,6 +64,20 @@ def test_a_resumed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     live_through(again, 3.0)
     assert [record["epoch"] for record in read_history(tmp_path / "metrics.jsonl")] == [1, 2, 3]
     assert read_history(tmp_path / "none.jsonl") == []
+
+
+def test_a_resumed_run_tells_the_epochs_before_again(tmp_path: Path) -> None:
+    """Whoever listens (a tracker) hears the whole run."""
+    journal = Journal(tmp_path / "metrics.jsonl", "quick", validating=False)
+    for epoch in (1.0, 2.0, 3.0):
+        live_through(journal, epoch)
+    heard: list[int] = []
+    again = Journal(
+        tmp_path / "metrics.jsonl", "quick", validating=False, on_record=lambda record: heard.append(record["epoch"])
+    )
+    again.on_train_begin(ARGUMENTS, state_at(2), None)
+    live_through(again, 3.0)
+    assert heard == [1, 2, 3]
 
 
 def test_a_pipe_gets_a_few_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:

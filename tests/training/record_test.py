@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import earmark
-from earmark.data.clips import build_clips, hash_clips
+from earmark.data.clips import build_clips
+from earmark.data.fingerprint import hash_clips
 from earmark.data.splits import Split
 from earmark.data.waveforms import ClipWaveforms
 from earmark.training.recipe import Recipe, to_tables
@@ -47,6 +48,17 @@ def test_notes_say_what_spoils_a_figure(waveforms: ClipWaveforms) -> None:
         "2 clip(s) could not be heard and were left out; they are named below.",
         "Decoded only in part: a.wav: cut (and 1 more)",
     ]
+
+
+def test_gtzans_published_split_keeps_artists_apart_and_a_random_one_does_not(
+    waveforms: ClipWaveforms, tiny_quick: Recipe
+) -> None:
+    gtzan = replace(waveforms, clips=replace(waveforms.clips, layout="GTZAN"))
+    split = Split(np.array(["train"] * 36, dtype=object), "x")
+    random = replace(tiny_quick, train=replace(tiny_quick.train, split="random"))
+    assert describe_run("train", tiny_quick, gtzan, split, "x", seed=0)["notes"] == []
+    assert len(describe_run("train", random, gtzan, split, "x", seed=0)["notes"]) == 1
+    assert len(describe_run("crossval", tiny_quick, gtzan, None, "x", seed=0)["notes"]) == 1
 
 
 def test_versions_are_those_installed() -> None:

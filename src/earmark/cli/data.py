@@ -1,4 +1,4 @@
-"""The verbs about data: `data show`."""
+"""The verbs about data: `data show`; `data download` and `data augment` have files of their own."""
 
 import math
 from pathlib import Path
@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
+from earmark.cli.augment import augment
+from earmark.cli.download import download
+
 app = typer.Typer(help="Look at labelled sounds before anything is trained.", no_args_is_help=True)
+app.command("download")(download)
+app.command("augment")(augment)
 
 
 @app.callback()
@@ -18,6 +23,10 @@ def main() -> None:
 def show(
     sounds: Annotated[str, typer.Argument(help="A folder of class folders, or a CSV with path,label.")],
     out: Annotated[Path | None, typer.Option("--csv", help="Write the clips as a manifest to this file.")] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Write a page with the counts and an example a class to hear and see.")
+    ] = False,
+    page: Annotated[Path | None, typer.Option("--out", "-o", help="That page; <SOUNDS>.html if not given.")] = None,
 ) -> None:
     """Classes with their counts and durations; rates, channels and formats of the files."""
     from rich.table import Table
@@ -55,4 +64,10 @@ def show(
     if out is not None:
         write_csv(clips, out)
         typer.echo(f"Manifest: {out}")
+    if figures or page is not None:
+        from earmark.data.gallery import write_gallery
+
+        with show_progress("Drawing examples", "classes") as advance:
+            written = write_gallery(clips, overview, page or f"{Path(sounds).resolve().stem}.html", advance)
+        typer.echo(f"Look and listen: {written}")
     typer.echo(f"Next: earmark train {out or sounds}")

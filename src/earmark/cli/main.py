@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from earmark.cli import data, demo, doctor, predicting, recipes, training
+from earmark.cli import data, demo, doctor, predicting, publishing, recipes, show, training
 
 app = typer.Typer(
     name="earmark",
@@ -23,8 +23,10 @@ app.command("crossval")(training.crossval)
 app.command("evaluate")(training.evaluate)
 app.command("predict")(predicting.predict)
 app.command("verify")(predicting.verify)
+app.command("push")(publishing.push)
 app.command("recipes")(recipes.recipes)
 app.add_typer(data.app, name="data")
+app.command("show")(show.show)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 
@@ -51,6 +53,7 @@ def run() -> None:
     # Libraries that talk of themselves while one waits for an answer are asked not to.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()

@@ -37,10 +37,9 @@ def predict(
     from earmark.progress import show_progress
 
     paths = list(_find_files(files))
-    with waiting("Loading the model"):
+    with waiting("Loading torch and transformers"):
         from earmark.inference.classifier import Classifier
-
-        classifier = Classifier.from_pretrained(model)
+    classifier = Classifier.from_pretrained(model)  # what comes from the Hub shows a bar of its own
     answers = []
     with show_progress("Listening") as advance:
         for done, answer in enumerate(classifier.classify_files(paths, top_k=top), start=1):
@@ -77,7 +76,7 @@ def verify(model: Model) -> None:
             err=True,
         )
         raise typer.Exit(1)
-    typer.echo(f"The model in {folder} gives the answers it gave when it was saved.")
+    typer.echo(f"The model {model} gives the answers it gave when it was saved.")
 
 
 def _find_files(names: Iterable[str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The verbs that measure: train, crossval, evaluate."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,43 +13,87 @@ if TYPE_CHECKING:
 
 LOADING = "Loading torch and transformers"
 
+
+class Split(StrEnum):
+    """Who deals the clips into parts."""
+
+    OFFICIAL = "official"
+    RANDOM = "random"
+
+
+class Tracker(StrEnum):
+    """What follows a training."""
+
+    SWANLAB = "swanlab"
+    TENSORBOARD = "tensorboard"
+    WANDB = "wandb"
+    MLFLOW = "mlflow"
+    TRACKIO = "trackio"
+
+
 Sounds = Annotated[
-    str, typer.Argument(help="A folder with a folder of sounds for each class, or a CSV with path,label.")
+    str, typer.Argument(help="A folder of class folders, a CSV with path,label, a known dataset, or the Hub id of one.")
 ]
 RecipeName = Annotated[str, typer.Option("--recipe", "-r", help="A recipe's name, or a TOML file.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run directory; runs/<time>-<recipe> if not given.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="Override one setting: section.key=value.", metavar="KEY=VALUE")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides all that is random.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Decides all that is random.", show_default="the recipe's, 0")
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", "-m", help="A network timm knows, or an audio model's Hub id or directory.")
+]
+Track = Annotated[
+    list[Tracker] | None, typer.Option("--track", help="Follow the training in this tracker; may be given often.")
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse clips that cannot be heard instead of leaving them out.")
 ]
 
 
 def train(
-    sounds: Annotated[str | None, typer.Argument(help="A folder of class folders, or a CSV with path,label.")] = None,
+    sounds: Annotated[
+        str | None,
+        typer.Argument(help="A folder of class folders, a CSV with path,label, a known dataset, or the Hub id of one."),
+    ] = None,
     recipe: RecipeName = "cnn",
     out: Out = None,
     overrides: Set = None,
-    seed: Seed = 0,
+    model: ModelName = None,
+    seed: Seed = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            "--split", help="official: published splits, folds and groups; random: four fifths of everything."
+        ),
+    ] = None,
     test_fold: Annotated[int | None, typer.Option("--test-fold", help="The published fold to test on.")] = None,
+    track: Track = None,
     strict: Strict = False,
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this killed run.")] = None,
 ) -> None:
     """Train a classifier, measure it on clips it never heard, and write the report."""
     if (sounds is None) == (resume is None):
         raise typer.BadParameter("give the sounds to train on, or --resume RUN")
+    given = [*(overrides or ()), *name_model(model), *([f"train.split={split.value}"] if split else [])]
     with waiting(LOADING):
         from earmark.training import run as training
     if resume is not None:
         run = training.resume(resume)
     else:
         run = training.train(
-            str(sounds), recipe, out=out, overrides=overrides or (), seed=seed, test_fold=test_fold, strict=strict
+            str(sounds),
+            recipe,
+            out=out,
+            overrides=given,
+            seed=seed,
+            test_fold=test_fold,
+            strict=strict,
+            track=[tracker.value for tracker in track or ()],
         )
     tell_run(run)
-    typer.echo(f"Report: {run.folder / 'report.html'}")
     typer.echo(f"Label a file: earmark predict {run.model_folder} FILE")
 
 
@@ -57,25 +102,37 @@ def crossval(
     recipe: RecipeName = "cnn",
     out: Out = None,
     overrides: Set = None,
-    seed: Seed = 0,
+    model: ModelName = None,
+    seed: Seed = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="How many, where none are published.")] = 5,
+    track: Track = None,
     strict: Strict = False,
 ) -> None:
     """Test every clip once, on a model that never heard it: fold after fold, answers pooled."""
     with waiting(LOADING):
         from earmark.training.crossval import crossval as run_crossval
-    run = run_crossval(sounds, recipe, out=out, overrides=overrides or (), seed=seed, folds=folds, strict=strict)
+    given = [*(overrides or ()), *name_model(model)]
+    run = run_crossval(
+        sounds,
+        recipe,
+        out=out,
+        overrides=given,
+        seed=seed,
+        folds=folds,
+        strict=strict,
+        track=[tracker.value for tracker in track or ()],
+    )
     from rich.table import Table
 
-    table = Table("fold", "clips", "accuracy", "macro-F1", box=None, pad_edge=False)
+    primary = run.report["metrics"]["primary"]
+    table = Table("fold", "clips", {"map": "mAP"}.get(primary, primary), "macro-F1", box=None, pad_edge=False)
     for figure in run.report["folds"]:
-        figures = (f"{figure['accuracy']:.1%}", f"{figure['macro_f1']:.1%}")
+        figures = (f"{figure[primary]:.1%}", f"{figure['macro_f1']:.1%}")
         table.add_row(str(figure["fold"]), str(figure["clips"]), *figures)
     console().print(table)
     mean = run.report["fold_mean"]
-    typer.echo(f"Mean of the folds: {mean['accuracy']:.1%}, standard deviation {mean['deviation']:.1%}")
+    typer.echo(f"Mean of the folds: {mean[primary]:.1%}, standard deviation {mean['deviation']:.1%}")
     tell_run(run)
-    typer.echo(f"Report: {run.folder / 'report.html'}")
 
 
 def evaluate(
@@ -90,11 +147,17 @@ def evaluate(
         from earmark.training.assess import evaluate as run_evaluate
     run = run_evaluate(model, sounds, out=out, split=split, strict=strict)
     tell_run(run)
-    typer.echo(f"Report: {run.folder / 'report.html'}")
+
+
+def name_model(model: str | None) -> list[str]:
+    """``--model`` as the override it stands for."""
+    return [] if model is None else [f'model.name="{model}"']
 
 
 def tell_run(run: "Run") -> None:
-    """The figures in three lines, and what a reader must know."""
+    """The figures, a line each, and what a reader must know."""
+    from earmark.evaluation.metrics import SCORE_NAMES
+
     report = run.report
     metrics = report["metrics"]
     for note in report["notes"]:
@@ -102,9 +165,22 @@ def tell_run(run: "Run") -> None:
     for entry in report["data"]["left_out"]:
         typer.secho(f"Left out: {entry['reason']}", fg="yellow")
     typer.echo(f"{report['protocol']}")
-    for name, key in (("Accuracy", "accuracy"), ("Balanced accuracy", "balanced_accuracy"), ("Macro-F1", "macro_f1")):
+    names = SCORE_NAMES[metrics["primary"]]
+    width = max(map(len, names.values())) + 1
+    for key, name in names.items():
         figure = metrics[key]
-        typer.echo(f"{name:<18} {figure['value']:6.1%}   ({figure['low']:.1%} to {figure['high']:.1%})")
-    baseline = metrics["majority_baseline"]
-    typer.echo(f"{'Majority guess':<18} {baseline['accuracy']:6.1%}   (always {baseline['label']!r})")
+        typer.echo(f"{name:<{width}} {figure['value']:6.1%}   ({figure['low']:.1%} to {figure['high']:.1%})")
+    if metrics["primary"] == "map":
+        typer.echo(
+            f"{'Class shares':<{width}} {metrics['prior_baseline']:6.1%}   (always answered, whatever the sound)"
+        )
+        if metrics["without_positives"]:
+            missing = ", ".join(metrics["without_positives"])
+            typer.secho(f"No test clip has {missing}: left out of the means over classes.", fg="yellow")
+    else:
+        baseline = metrics["majority_baseline"]
+        typer.echo(f"{'Majority guess':<{width}} {baseline['accuracy']:6.1%}   (always {baseline['label']!r})")
     typer.echo(f"{metrics['interval']}; {metrics['clips']} test clips.")
+    for hint in report.get("trackers", []):
+        typer.echo(hint)
+    typer.echo(f"Report: {run.folder / 'report.html'}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import hashlib
 import io
 import math
 import os
@@ -25,8 +24,9 @@ SPLIT_OF_WORD = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "validate", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+    "unused": "unused",
 }
-"""The words that data sets use for their parts, and the part that each one means."""
+"""The words that data sets use for their parts, and the part that each means; ``unused`` neither trains nor tests."""
 
 LABEL_SEPARATOR = ";"
 
@@ -45,7 +45,7 @@ _REMEDIES = {
     "no label": "Fill in the label column or delete the row.",
     "the same clip twice": "Delete one row, or put all its labels into one row of a labels column, separated by ';'.",
     "fold is not a whole number": "Write 1, 2, 3, … or leave it blank.",
-    "unknown split": "Write train, validation or test, or leave it blank.",
+    "unknown split": "Write train, validation or test, unused for none of them, or leave it blank.",
     "start_s or end_s is not a time": "Write seconds from the start of the file, such as 2.5, or leave it blank.",
     "end_s is not after start_s": "end_s counts from the start of the file, as start_s does.",
     "a single class": "A classifier needs at least two.",
@@ -59,13 +59,13 @@ class Clips:
     Attributes:
         table: ``path`` (absolute, str) and ``label`` (str; with ``multi_label`` several, separated by ``;``), and only
             where they are known: ``fold`` (Int64), ``group`` (str: the recording, speaker or track that must not be
-            split), ``split`` (``train``, ``validation`` or ``test``), ``start_s`` and ``end_s`` (float, seconds from
-            the start of the file). A blank cell is missing (``pandas.isna``); a blank ``start_s`` or ``end_s`` means
-            the start or the end of the file.
+            split), ``split`` (``train``, ``validation``, ``test`` or ``unused``), ``start_s`` and ``end_s`` (float,
+            seconds from the start of the file). A blank cell is missing (``pandas.isna``); a blank ``start_s`` or
+            ``end_s`` means the start or the end of the file.
         labels: The class names, sorted: the class order of every model trained on these clips.
         multi_label: A clip may have several labels.
         source: The file or folder that was read.
-        layout: What it was recognised as: ``"folder of classes"`` or ``"CSV manifest"``.
+        layout: What it was recognised as: ``"folder of classes"``, ``"CSV manifest"``, ``"GTZAN"``, ….
         passed_over: What was seen and left out: reason -> count.
 
     Example:
@@ -83,6 +83,12 @@ class Clips:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of clips: how many of which class."""
+        from earmark.data.gallery import render_counts
+
+        return render_counts(self)
 
 
 def build_clips(
@@ -149,8 +155,8 @@ def read_csv(path: str | os.PathLike[str]) -> Clips:
     """Read a manifest: a CSV with the columns ``path`` and ``label``, one row a clip.
 
     ``labels`` in place of ``label`` holds several, separated by ``;``. Optional columns: ``fold``, ``group``, ``split``
-    (train/validation/test; val, valid, dev and eval are understood), ``start_s``, ``end_s``; all others are ignored.
-    Relative paths start from the folder of the CSV; back-slashes are understood everywhere. UTF-8 or GB18030 (GBK);
+    (train/validation/test/unused; val, valid, dev, eval too), ``start_s``, ``end_s``; all others are ignored. Relative
+    paths start from the folder of the CSV; back-slashes are understood everywhere. UTF-8 or GB18030 (GBK);
     commas, semicolons or tabs. Labels are kept as written: ``01`` stays ``01``.
 
     Args:
@@ -222,7 +228,7 @@ def write_csv(clips: Clips, path: str | os.PathLike[str]) -> Path:
     """
     folder = Path(os.path.abspath(path)).parent
     table = clips.table.astype(object).where(clips.table.notna(), "")
-    table["path"] = [_relative(Path(clip), folder) for clip in table["path"]]
+    table["path"] = [name_relative(Path(clip), folder) for clip in table["path"]]
     if clips.multi_label:
         table = table.rename(columns={"label": "labels"})
     text = table.to_csv(index=False, lineterminator="\n")
@@ -230,42 +236,8 @@ def write_csv(clips: Clips, path: str | os.PathLike[str]) -> Path:
     return write_text_whole(path, text if text.isascii() else "\ufeff" + text)
 
 
-def hash_clips(clips: Clips) -> str:
-    """A fingerprint of the clips that is the same wherever they lie and in whatever order.
-
-    Args:
-        clips: The clips; their files must be there, for the size of each enters.
-
-    Returns:
-        SHA-256 over each clip's path below the folder that all share, size, label, start and end; 64 hex digits.
-
-    Raises:
-        ClipsError: a file is no longer there.
-    """
-    paths = [Path(path) for path in clips.table["path"]]
-    shared = _shared_folder(paths)
-    times = [clips.table[name] if name in clips.table else [math.nan] * len(clips) for name in ("start_s", "end_s")]
-    lines = []
-    for path, label, start_s, end_s in zip(paths, clips.table["label"], *times, strict=True):
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise ClipsError(
-                f"{path} cannot be read ({error.strerror}): put it back or read the clips anew."
-            ) from error
-        name = unicodedata.normalize("NFC", _relative(path, shared))
-        lines.append("\0".join([name, str(size), label, f"{float(start_s):.6f}", f"{float(end_s):.6f}"]))
-    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _shared_folder(paths: Sequence[Path]) -> Path:
-    try:
-        return Path(os.path.commonpath([path.parent for path in paths]))
-    except ValueError:  # no clips, or several Windows drives
-        return Path()
-
-
-def _relative(path: Path, folder: Path) -> str:
+def name_relative(path: Path, folder: Path) -> str:
+    """``path`` from ``folder`` where it lies beneath it, else whole; with forward slashes."""
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 

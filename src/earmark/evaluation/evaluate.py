@@ -1,15 +1,17 @@
 """A model asked about labelled clips: its answers, and the figures they make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from earmark.data.clips import LABEL_SEPARATOR, split_labels
 from earmark.data.waveforms import ClipWaveforms
-from earmark.errors import ClipsError, ModelError
+from earmark.errors import ModelError
 from earmark.evaluation.metrics import score_predictions
+from earmark.evaluation.multi_label import THRESHOLD, score_multi_label
 from earmark.inference.classifier import Classifier
 from earmark.sound.decode import decode
 
@@ -25,22 +27,44 @@ class Answers:
         table: One row a clip: ``path``, ``label`` (the truth), ``predicted``, ``score`` (the probability of what was
             predicted), what the clips table knows of folds, groups and times, and ``p:<class>`` for each class.
         labels: The classes, in the model's order.
+        multi_label: A clip may have several labels: ``label`` and ``predicted`` hold them separated by ``;``.
+            Predicted are all with a probability of at least 0.5, which may be none; ``score`` is the highest of all.
     """
 
     table: pd.DataFrame
     labels: tuple[str, ...]
+    multi_label: bool = False
 
     def probabilities(self) -> np.ndarray:
         """(clips, classes)."""
         return self.table[[f"{PROBABILITY_PREFIX}{label}" for label in self.labels]].to_numpy()
 
-    def measure(self, *, majority_label: str | None = None, seed: int = 0) -> dict[str, Any]:
-        """The figures of `earmark.evaluation.metrics.score_predictions`, with intervals over groups where known."""
+    def truth(self) -> np.ndarray:
+        """(clips, classes), bool: the labels that the clips have."""
         position = {label: i for i, label in enumerate(self.labels)}
-        truth = self.table["label"].map(position).to_numpy(dtype=int)
+        truth = np.zeros((len(self.table), len(self.labels)), dtype=bool)
+        for row, cell in enumerate(self.table["label"]):
+            truth[row, [position[label] for label in split_labels(cell, multi_label=self.multi_label)]] = True
+        return truth
+
+    def measure(
+        self, *, majority_label: str | None = None, prior: np.ndarray | None = None, seed: int = 0
+    ) -> dict[str, Any]:
+        """The figures of the answers, with intervals over groups where known.
+
+        Args:
+            majority_label: What a majority guess names; see `earmark.evaluation.metrics.score_predictions`.
+            prior: (classes,), the class shares of the training clips where a clip may have several labels; see
+                `earmark.evaluation.multi_label.score_multi_label`.
+            seed: Of the bootstrap.
+        """
         groups = self.table["group"].to_numpy() if "group" in self.table else None
+        probabilities = self.probabilities()
+        if self.multi_label:
+            return score_multi_label(self.labels, self.truth(), probabilities, groups=groups, prior=prior, seed=seed)
+        truth = self.truth().argmax(axis=1)
         return score_predictions(
-            self.labels, truth, self.probabilities(), groups=groups, majority_label=majority_label, seed=seed
+            self.labels, truth, probabilities, groups=groups, majority_label=majority_label, seed=seed
         )
 
 
@@ -53,19 +77,12 @@ def ask_model(
     """Ask a model about clips, exactly as `Classifier.classify` would answer for their files.
 
     Raises:
-        ModelError: the clips have labels that the model does not know.
-        ClipsError: the clips have several labels each.
+        ModelError: the clips have labels that the model does not know, or several each where the model names one, or
+            the other way round.
     """
-    if waveforms.clips.multi_label:
-        raise ClipsError("Clips with several labels each can be read and shown, but not yet evaluated.")
+    multi_label = waveforms.clips.multi_label
     table = waveforms.clips.table.iloc[rows]
-    unknown = sorted(set(table["label"]) - set(classifier.labels))
-    if unknown:
-        raise ModelError(
-            f"The clips have labels the model does not know ({', '.join(unknown[:5])}); "
-            f"it knows {', '.join(classifier.labels[:12])}{'…' if len(classifier.labels) > 12 else ''}. "
-            "Rename them in the CSV, or evaluate a model trained on them."
-        )
+    _check_question(classifier, table["label"], multi_label=multi_label)
     parts = []
     for begin in range(0, len(rows), CLIPS_AT_ONCE):
         chosen = rows[begin : begin + CLIPS_AT_ONCE]
@@ -73,13 +90,39 @@ def ask_model(
         if on_progress is not None:
             on_progress(begin + len(chosen), len(rows))
     probabilities = np.concatenate(parts)
-    best = probabilities.argmax(1)
     known = [name for name in ("path", "label", "start_s", "end_s", "fold", "group") if name in table]
     answers = table[known].reset_index(drop=True)
-    answers["predicted"] = [classifier.labels[i] for i in best]
+    answers["predicted"] = _name_predicted(probabilities, classifier.labels, multi_label=multi_label)
     answers["score"] = probabilities.max(1)
     named = pd.DataFrame(probabilities, columns=[f"{PROBABILITY_PREFIX}{label}" for label in classifier.labels])
-    return Answers(pd.concat([answers, named], axis=1), classifier.labels)
+    return Answers(pd.concat([answers, named], axis=1), classifier.labels, multi_label)
+
+
+def _check_question(classifier: Classifier, cells: Iterable[str], *, multi_label: bool) -> None:
+    if multi_label and not classifier.multi_label:
+        raise ModelError(
+            "The clips have several labels each (a `labels` column), but this model names one label a clip; "
+            "evaluate a model trained on such clips, or give each clip one in a `label` column."
+        )
+    if classifier.multi_label and not multi_label:
+        raise ModelError(
+            "This model says for each label whether a clip has it, but the clips name one label each; "
+            "if a clip's other labels are truly absent, call the CSV's column `labels` instead of `label`."
+        )
+    asked = {label for cell in cells for label in split_labels(cell, multi_label=multi_label)}
+    unknown = sorted(asked - set(classifier.labels))
+    if unknown:
+        raise ModelError(
+            f"The clips have labels the model does not know ({', '.join(unknown[:5])}); "
+            f"it knows {', '.join(classifier.labels[:12])}{'…' if len(classifier.labels) > 12 else ''}. "
+            "Rename them in the CSV, or evaluate a model trained on them."
+        )
+
+
+def _name_predicted(probabilities: np.ndarray, labels: tuple[str, ...], *, multi_label: bool) -> list[str]:
+    if not multi_label:
+        return [labels[i] for i in probabilities.argmax(1)]
+    return [LABEL_SEPARATOR.join(labels[i] for i in np.flatnonzero(row >= THRESHOLD)) for row in probabilities]
 
 
 def load_sound(row: dict[str, Any]) -> tuple[np.ndarray, int]:

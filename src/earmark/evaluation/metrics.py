@@ -8,6 +8,17 @@ from numpy.typing import NDArray
 
 from earmark.errors import EarmarkError, ModelError
 
+SCORE_NAMES = {
+    "accuracy": {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro-F1"},
+    "map": {
+        "map": "Mean average precision",
+        "micro_map": "Micro average precision",
+        "macro_f1": "Macro-F1",
+        "micro_f1": "Micro-F1",
+    },
+}
+"""The primary score of an evaluation -> all its scores by key, with the names that people read."""
+
 TOP_CONFUSIONS = 8
 # Resamples are drawn and scored this many at a time, so that memory does not grow with their number.
 RESAMPLES_AT_ONCE = 100
@@ -19,7 +30,6 @@ class Units(NamedTuple):
     class_counts: Any  # sparse (units, 3 * classes), see _class_counts
     rates: NDArray[np.floating]  # (units,), adding up to 1
     draws: int
-    interval: str
 
 
 def score_predictions(
@@ -52,11 +62,11 @@ def score_predictions(
         seed: Of the bootstrap.
 
     Returns:
-        A dict ready for JSON with ``clips``, ``accuracy``, ``balanced_accuracy`` and ``macro_f1`` (each ``value``,
-        ``low``, ``high`` in [0, 1]), ``majority_baseline`` (``label``, ``accuracy``), ``per_class`` (``label``,
-        ``precision``, ``recall``, ``f1``, ``support``), ``confusion`` (rows: truth, columns: guess),
-        ``top_confusions`` (``truth``, ``guess``, ``count``, ``share`` of the truth's clips; at most 8) and ``interval``
-        (how it was made, in words).
+        A dict ready for JSON with ``primary`` (``"accuracy"``), ``clips``, ``accuracy``, ``balanced_accuracy`` and
+        ``macro_f1`` (each ``value``, ``low``, ``high`` in [0, 1]), ``majority_baseline`` (``label``, ``accuracy``),
+        ``per_class`` (``label``, ``precision``, ``recall``, ``f1``, ``support``), ``confusion`` (rows: truth, columns:
+        guess), ``top_confusions`` (``truth``, ``guess``, ``count``, ``share`` of the truth's clips; at most 8) and
+        ``interval`` (how it was made, in words).
 
     Raises:
         EarmarkError: there is no clip to score.
@@ -76,15 +86,14 @@ def score_predictions(
     guess = _guess(labels, truth, probabilities)
     confusion = _count_confusion(truth, guess, len(labels))
     n_classes = len(labels)
+    unit, interval = assign_units(len(truth), groups)
     units = (
-        _units_of_clips(truth, guess, n_classes)
-        if groups is None
-        else _units_of_groups(truth, guess, groups, n_classes)
+        _units_of_clips(truth, guess, n_classes) if unit is None else _units_of_groups(unit, truth, guess, n_classes)
     )
     headline = _summarise(_class_counts(confusion)[None, :])
     resampled = _bootstrap(units, n_resamples=n_resamples, seed=seed)
 
-    scores: dict[str, Any] = {"clips": len(truth)}
+    scores: dict[str, Any] = {"primary": "accuracy", "clips": len(truth)}
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
         low, high = np.percentile(resampled[name], [2.5, 97.5])
         scores[name] = {"value": float(headline[name][0]), "low": float(low), "high": float(high)}
@@ -92,27 +101,79 @@ def score_predictions(
     scores["per_class"] = _score_classes(labels, confusion)
     scores["confusion"] = confusion.tolist()
     scores["top_confusions"] = _rank_confusions(labels, confusion)
-    scores["interval"] = units.interval
+    scores["interval"] = interval
     return scores
+
+
+def check_probabilities(n_clips: int, labels: Sequence[str], probabilities: NDArray[np.floating]) -> None:
+    """Refuse what cannot be scored.
+
+    Raises:
+        EarmarkError: there is no clip to score.
+        ModelError: a probability is not a number.
+        ValueError: ``probabilities`` is not of shape (clips, classes).
+    """
+    if probabilities.shape != (n_clips, len(labels)):
+        raise ValueError(
+            f"probabilities must have shape (clips, classes) = {(n_clips, len(labels))}, not {probabilities.shape}."
+        )
+    if n_clips == 0:
+        raise EarmarkError("There is no clip to score: the test split is empty. Give more clips, or another split.")
+    broken = int(np.isnan(probabilities).any(axis=1).sum())
+    if broken:
+        raise ModelError(
+            f"The model's answer is not a number (NaN) for {broken} of {n_clips} clips; "
+            "its training has diverged: train it again with a lower learning rate."
+        )
+
+
+def assign_units(n_clips: int, groups: NDArray[Any] | None) -> tuple[NDArray[np.integer] | None, str]:
+    """What the bootstrap draws: the group of each clip, or ``None`` where single clips are drawn; and that in words.
+
+    Args:
+        n_clips: How many clips there are.
+        groups: (clips,), what must not be split; a clip whose group is missing is a group of its own.
+
+    Example:
+        >>> assign_units(3, np.array(["a", None, "a"], dtype=object))
+        (array([0, 1, 0]), '95 % bootstrap over 2 groups')
+    """
+    by_clip = f"95 % bootstrap over {n_clips:,} clips"
+    if groups is None:
+        return None, by_clip
+    import pandas as pd
+
+    unit, names = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=True)
+    alone = unit < 0
+    unit[alone] = len(names) + np.arange(alone.sum())
+    n_groups = len(names) + int(alone.sum())
+    if n_groups == 1:
+        # One group drawn again and again never varies: a width of nothing would pretend to be certain.
+        return None, f"{by_clip}, too narrow: all are of one group"
+    return unit, f"95 % bootstrap over {n_groups:,} groups"
+
+
+def list_weakest_first(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ``per_class`` rows of either kind of evaluation, the lowest figure first, classes without a clip last.
+
+    The figure is F1, and average precision where a clip may have several labels.
+
+    Example:
+        >>> rows = [{"label": "dog", "f1": 0.0, "support": 0}, {"label": "rain", "f1": 0.5, "support": 2}]
+        >>> [row["label"] for row in list_weakest_first({"primary": "accuracy", "per_class": rows})]
+        ['dog', 'rain']
+    """
+    if metrics["primary"] == "map":
+        return sorted(metrics["per_class"], key=lambda row: (not row["support"], row["average_precision"] or 0.0))
+    return sorted(metrics["per_class"], key=lambda row: row["f1"])
 
 
 def _guess(
     labels: Sequence[str], truth: NDArray[np.integer], probabilities: NDArray[np.floating]
 ) -> NDArray[np.integer]:
-    if probabilities.shape != (len(truth), len(labels)):
-        raise ValueError(
-            f"probabilities must have shape (clips, classes) = {(len(truth), len(labels))}, not {probabilities.shape}."
-        )
-    if len(truth) == 0:
-        raise EarmarkError("There is no clip to score: the test split is empty. Give more clips, or another split.")
+    check_probabilities(len(truth), labels, probabilities)
     if truth.min() < 0 or truth.max() >= len(labels):
         raise ValueError(f"truth must hold class indices from 0 to {len(labels) - 1}.")
-    broken = int(np.isnan(probabilities).any(axis=1).sum())
-    if broken:
-        raise ModelError(
-            f"The model's answer is not a number (NaN) for {broken} of {len(truth)} clips; "
-            "its training has diverged: train it again with a lower learning rate."
-        )
     return probabilities.argmax(axis=1)
 
 
@@ -143,24 +204,14 @@ def _units_of_clips(truth: NDArray[np.integer], guess: NDArray[np.integer], n_cl
     # 2,500 at most for 50 classes, however many clips there are.
     cells, sizes = np.unique(truth.astype(np.int64) * n_classes + guess, return_counts=True)
     counts = _sparse_class_counts(np.arange(len(cells)), cells // n_classes, cells % n_classes, n_classes)
-    return Units(counts, sizes / len(truth), len(truth), f"95 % bootstrap over {len(truth):,} clips")
+    return Units(counts, sizes / len(truth), len(truth))
 
 
 def _units_of_groups(
-    truth: NDArray[np.integer], guess: NDArray[np.integer], groups: NDArray[Any], n_classes: int
+    unit: NDArray[np.integer], truth: NDArray[np.integer], guess: NDArray[np.integer], n_classes: int
 ) -> Units:
-    import pandas as pd
-
-    unit, names = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=True)
-    alone = unit < 0
-    unit[alone] = len(names) + np.arange(alone.sum())
-    n_groups = len(names) + int(alone.sum())
-    if n_groups == 1:
-        # One group drawn again and again never varies: a width of nothing would pretend to be certain.
-        units = _units_of_clips(truth, guess, n_classes)
-        return units._replace(interval=f"{units.interval}, too narrow: all are of one group")
-    counts = _sparse_class_counts(unit, truth, guess, n_classes)
-    return Units(counts, np.full(n_groups, 1 / n_groups), n_groups, f"95 % bootstrap over {n_groups:,} groups")
+    n_groups = int(unit.max()) + 1
+    return Units(_sparse_class_counts(unit, truth, guess, n_classes), np.full(n_groups, 1 / n_groups), n_groups)
 
 
 def _sparse_class_counts(

@@ -1,4 +1,4 @@
-"""Pictures of how a model does: its confusion matrix, its learning curves."""
+"""Pictures of how a model does: its confusion matrix, what it finds and misses, its learning curves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from earmark.evaluation.metrics import list_weakest_first
 from earmark.pages.figure import ACCENT, FONT_PX, INK, PAPER, add_panel, estimate_width_px, make_figure, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NUMBERS_UP_TO = 20  # classes; beyond, a number no longer fits into its cell
 LABEL_LETTERS = 22
@@ -23,7 +25,12 @@ LINES_WIDTH_PX, LINES_HEIGHT_PX = PANEL_WIDTH_PX - LEFT_PX - RIGHT_PX, PANEL_HEI
 LABEL_GAP_PX = 14
 CURVES = (("train", INK, 0.7), ("validation", ACCENT, 1.0))
 
+FALSE_PX, FOUND_PX = 64, 150  # what 100 % are wide
+FALSE_COUNT_PX = 30
+FALSE_SHADE, MISSED_SHADE = 0.45, 0.2
+
 CORNER = "truth ↓   guess →"
+WRONG, FOUND = "← wrong of its namings", "found of its clips →"
 
 
 class LineEnd(NamedTuple):
@@ -34,6 +41,13 @@ class LineEnd(NamedTuple):
     first_value: float
     epoch: float
     value: float
+
+
+def draw_answers(metrics: dict[str, Any]) -> str:
+    """The picture of an evaluation: the confusion matrix, or what is found and missed of several labels a clip."""
+    if metrics["primary"] == "map":
+        return draw_findings(list_weakest_first(metrics))
+    return draw_confusion_matrix([row["label"] for row in metrics["per_class"]], metrics["confusion"])
 
 
 def draw_confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
@@ -50,6 +64,11 @@ def draw_confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]
         >>> draw_confusion_matrix(["dog", "rain"], [[9, 1], [2, 8]]).count("17 of 20 clips on the diagonal")
         1
     """
+    return to_svg(*plot_confusion_matrix(labels, counts))
+
+
+def plot_confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[Figure, str]:
+    """The figure of `draw_confusion_matrix` and what it shows, in words."""
     matrix = np.asarray(counts)
     names = [_shorten(label) for label in labels]
     n_classes = len(names)
@@ -73,20 +92,68 @@ def draw_confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]
     gap = 10 / cell_px
     panel.text(-gap, -gap, CORNER, color=INK, size=FONT_PX, ha="right", alpha=0.7)
     right, total = int(matrix.trace()), int(matrix.sum())
-    return to_svg(figure, f"Confusion matrix of {n_classes} classes: {right:,} of {total:,} clips on the diagonal.")
+    return figure, f"Confusion matrix of {n_classes} classes: {right:,} of {total:,} clips on the diagonal."
 
 
-def draw_learning_curves(history: Sequence[dict[str, Any]], *, chosen_epoch: int | None = None) -> list[str]:
-    """Loss and accuracy over the epochs, each a picture of its own: a narrow page sets one below the other.
+def draw_findings(per_class: Sequence[dict[str, Any]]) -> str:
+    """What a model with several labels a clip finds, misses and names wrongly: a row for each class.
+
+    To the right the share of the class's clips that were found, the rest up to 100 % missed; to the left the share of
+    its namings that were wrong. Beside the bars stand the counts.
 
     Args:
-        history: A dict an epoch with ``epoch`` and, where known, ``loss``, ``accuracy``, ``validation_loss`` and
-            ``validation_accuracy``; what is missing or not finite leaves a gap.
-        chosen_epoch: The epoch whose model was kept, marked.
+        per_class: ``label``, ``support``, ``found`` and ``false``, as `score_multi_label` gives them.
 
     Returns:
-        ``<svg>`` elements in the page's colours, 420 pixels wide by nature: loss, then accuracy; one that has no
-        figures at all is left out.
+        An ``<svg>`` element in the page's colours, as high by nature as it has classes.
+
+    Example:
+        >>> svg = draw_findings([{"label": "dog", "support": 10, "found": 7, "false": 2}])
+        >>> "of 10 labels 7 were found, and 2 others were named wrongly" in svg
+        True
+    """
+    return to_svg(*plot_findings(per_class))
+
+
+def plot_findings(per_class: Sequence[dict[str, Any]]) -> tuple[Figure, str]:
+    """The figure of `draw_findings` and what it shows, in words."""
+    row_px = 22 if len(per_class) <= NUMBERS_UP_TO else 17
+    names = [_shorten(row["label"]) for row in per_class]
+    width_px, height_px = FALSE_COUNT_PX + FALSE_PX + FOUND_PX, row_px * len(per_class)
+    header_px = estimate_width_px(WRONG) + 8 - FALSE_COUNT_PX - FALSE_PX
+    left_px, top_px = max(header_px, *(estimate_width_px(name, FONT_PX + 1) for name in names)) + 8, 38
+    right_px = max(estimate_width_px(_count_found(row)) for row in per_class) + 12
+    figure = make_figure(left_px + width_px + right_px, top_px + height_px + 6)
+    panel = add_panel(figure, left_px, top_px, width_px, height_px)
+    panel.set_axis_off()
+    panel.set_xlim(-FALSE_COUNT_PX - FALSE_PX, FOUND_PX)
+    panel.set_ylim(len(per_class), 0)
+    for index, (name, row) in enumerate(zip(names, per_class, strict=True)):
+        _draw_finding(panel, index + 0.5, name, row)
+    panel.plot([0, 0], [0, len(per_class)], color=INK, alpha=0.5, linewidth=0.8, clip_on=False)
+    for x_px, words, side in ((-8, WRONG, "right"), (0, FOUND, "left")):
+        panel.text(x_px, -12 / row_px, words, color=INK, size=FONT_PX, ha=side, alpha=0.7)
+    support, found, false = (sum(row[key] for row in per_class) for key in ("support", "found", "false"))
+    return figure, (
+        f"What is found and missed of {len(per_class)} classes: of {support:,} labels {found:,} were found, "
+        f"and {false:,} others were named wrongly."
+    )
+
+
+def draw_learning_curves(
+    history: Sequence[dict[str, Any]], *, chosen_epoch: int | None = None, multi_label: bool = False
+) -> list[str]:
+    """Loss, accuracy and mean average precision over the epochs, each a picture of its own that a narrow page stacks.
+
+    Args:
+        history: A dict an epoch with ``epoch`` and, where known, ``loss``, ``accuracy``, ``validation_loss``,
+            ``validation_accuracy`` and ``validation_map``; what is missing or not finite leaves a gap.
+        chosen_epoch: The epoch whose model was kept, marked.
+        multi_label: The accuracy is that of a yes or no for each label, and is called so.
+
+    Returns:
+        ``<svg>`` elements in the page's colours, 420 pixels wide by nature, in this order; one that has no figures at
+        all is left out.
 
     Example:
         >>> curves = draw_learning_curves([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}])
@@ -97,7 +164,8 @@ def draw_learning_curves(history: Sequence[dict[str, Any]], *, chosen_epoch: int
     pictures = []
     for title, keys in (
         ("Loss", ("loss", "validation_loss")),
-        ("Accuracy", ("accuracy", "validation_accuracy")),
+        ("Right yes/no answers" if multi_label else "Accuracy", ("accuracy", "validation_accuracy")),
+        ("Mean average precision", ("map", "validation_map")),
     ):
         lines = [_collect(history, key) for key in keys]
         if any(np.isfinite(line).any() for line in lines):
@@ -139,6 +207,26 @@ def _shade_cells(panel: Axes, matrix: np.ndarray, cell_px: float, font_px: float
         panel.text(*middle, str(matrix[row, column]), color=colour, size=number_px, ha="center", va="center_baseline")
 
 
+def _draw_finding(panel: Axes, middle: float, name: str, row: dict[str, Any]) -> None:
+    support, found, false = row["support"], row["found"], row["false"]
+    found_px = FOUND_PX * found / max(support, 1)
+    false_px = FALSE_PX * false / max(found + false, 1)
+    bar: dict[str, Any] = {"height": 0.62, "linewidth": 0, "clip_on": False}
+    panel.barh(middle, -false_px, color=INK, alpha=FALSE_SHADE, **bar)
+    panel.barh(middle, found_px, color=ACCENT, **bar)
+    if support:
+        panel.barh(middle, FOUND_PX - found_px, left=found_px, color=ACCENT, alpha=MISSED_SHADE, **bar)
+    words: dict[str, Any] = {"color": INK, "va": "center_baseline"}
+    panel.text(-FALSE_COUNT_PX - FALSE_PX - 4, middle, name, size=FONT_PX + 1, ha="right", **words)
+    panel.text(FOUND_PX + 8, middle, _count_found(row), size=FONT_PX, ha="left", **words)
+    if false:
+        panel.text(-false_px - 5, middle, f"{false:,}", size=FONT_PX, ha="right", **words)
+
+
+def _count_found(row: dict[str, Any]) -> str:
+    return f"{row['found']:,} of {row['support']:,}"
+
+
 def _collect(history: Sequence[dict[str, Any]], key: str) -> np.ndarray:
     values = np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=float)
     return np.where(np.isfinite(values), values, np.nan)
@@ -147,7 +235,7 @@ def _collect(history: Sequence[dict[str, Any]], key: str) -> np.ndarray:
 def _draw_curves(title: str, epochs: np.ndarray, lines: list[np.ndarray], chosen_epoch: int | None) -> str:
     figure = make_figure(PANEL_WIDTH_PX, PANEL_HEIGHT_PX)
     panel = add_panel(figure, LEFT_PX, 36, LINES_WIDTH_PX, LINES_HEIGHT_PX)
-    highest = 1.0 if title == "Accuracy" else 1.05 * float(np.nanmax(lines))
+    highest = 1.05 * float(np.nanmax(lines)) if title == "Loss" else 1.0
     _set_scales(panel, title, epochs, highest)
     ends = []
     for (name, colour, strength), line in zip(CURVES, lines, strict=True):
@@ -176,7 +264,7 @@ def _set_scales(panel: Axes, title: str, epochs: np.ndarray, highest: float) -> 
     panel.grid(axis="y", color=INK, alpha=0.12, linewidth=0.8, clip_on=False)
     panel.set_ylim(0, highest or 1.0)
     panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    if title == "Accuracy":
+    if title != "Loss":
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
     if len(epochs) == 1:
         panel.set_xlim(epochs[0] - 1, epochs[0] + 1)

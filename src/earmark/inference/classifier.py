@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,19 +13,18 @@ import torch
 
 from earmark.errors import EarmarkError, ModelError
 from earmark.inference.device import choose_device
+from earmark.inference.prediction import Prediction
 from earmark.models import EarmarkConfig  # this import makes our models known to the Auto classes, too
-from earmark.models.hub import hide_progress, offline_if_unreachable
+from earmark.models.hub import fetch_model, is_hub_id
+from earmark.models.pretrained import SHORTEST_S, ignores_padding, load_quietly, longest_window, prepare_inputs
 from earmark.sound.decode import decode, stream
 from earmark.sound.resample import resample
 from earmark.sound.windows import average_pieces, cut_pieces, group_by_length
 
-Prediction = list[dict[str, Any]]
 Source = str | os.PathLike[str] | bytes | np.ndarray
 
 WINDOWS_AT_ONCE = 16
 FILES_AT_ONCE = 64
-FOREIGN_WINDOW_S = 30.0  # models that are not ours hear at most this much at once
-FOREIGN_SHORTEST_S = 0.1  # and what is shorter than their first convolutions need is filled up with zeros
 WHOLE_FILE_BYTES = 16 << 20  # larger files are read block by block
 
 
@@ -62,14 +60,11 @@ class Classifier:
         self.extractor = extractor
         self.sample_rate: int = extractor.sampling_rate
         self.labels: tuple[str, ...] = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
-        self.window: int = getattr(model.config, "window", round(FOREIGN_WINDOW_S * self.sample_rate))
+        # A native model trained by us says how long its windows were; ours always does.
+        self.window: int = getattr(model.config, "window", None) or longest_window(extractor)
         ours = model.config.model_type == EarmarkConfig.model_type
-        self.shortest = 1 if ours else round(FOREIGN_SHORTEST_S * self.sample_rate)
-        # A foreign model can leave padding out only if its extractor gives a mask and no layer normalises over time.
-        self.ignores_padding = ours or (
-            bool(getattr(extractor, "return_attention_mask", False))
-            and getattr(model.config, "feat_extract_norm", None) != "group"
-        )
+        self.shortest = 1 if ours else round(SHORTEST_S * self.sample_rate)
+        self.ignores_padding = ours or ignores_padding(model.config, extractor)
         self.multi_label = model.config.problem_type == "multi_label_classification"
 
     @classmethod
@@ -83,8 +78,12 @@ class Classifier:
 
         place = find_model(name)
         try:
-            with hide_progress(), nullcontext() if Path(place).is_dir() else offline_if_unreachable():
-                model, loading = AutoModelForAudioClassification.from_pretrained(place, output_loading_info=True)
+            with load_quietly():
+                model, loading = AutoModelForAudioClassification.from_pretrained(
+                    place,
+                    output_loading_info=True,
+                    dtype=torch.float32,  # some are stored in half precision, which takes no sound as it comes
+                )
                 extractor = AutoFeatureExtractor.from_pretrained(place)
         except EarmarkError:
             raise
@@ -96,6 +95,8 @@ class Classifier:
                 f"{name} holds no trained classifier (its weights lack {sorted(loading['missing_keys'])[0]}); "
                 "fine-tune it first, or give a model that was."
             )
+        if not Path(name).exists():
+            model.name_or_path = str(name)  # the Hub's name for it, not that of the folder in the cache
         return cls(model, extractor, device)
 
     def classify(
@@ -141,7 +142,7 @@ class Classifier:
     def name_scores(self, probabilities: np.ndarray, top_k: int | None = None) -> Prediction:
         """(classes,) -> ``[{"label", "score"}, …]``, highest first."""
         order = np.argsort(-probabilities, kind="stable")[:top_k]
-        return [{"label": self.labels[i], "score": float(probabilities[i])} for i in order]
+        return Prediction({"label": self.labels[i], "score": float(probabilities[i])} for i in order)
 
     @torch.inference_mode()
     def score(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
@@ -166,8 +167,7 @@ class Classifier:
         return answers
 
     def _score_batch(self, waveforms: list[np.ndarray]) -> np.ndarray:
-        waveforms = [np.pad(waveform, (0, max(0, self.shortest - len(waveform)))) for waveform in waveforms]
-        inputs = self.extractor(waveforms, sampling_rate=self.sample_rate, return_tensors="pt", padding=True)
+        inputs = prepare_inputs(self.extractor, waveforms, sample_rate=self.sample_rate, shortest=self.shortest)
         logits = self.model(**{key: value.to(self.device) for key, value in inputs.items()}).logits.float()
         return (logits.sigmoid() if self.multi_label else logits.softmax(-1)).cpu().numpy()
 
@@ -211,10 +211,10 @@ class Classifier:
 
 
 def find_model(name: str | os.PathLike[str]) -> str:
-    """The model directory ``name`` means: itself, or the ``model`` inside a run; anything else is a Hub id.
+    """The model directory ``name`` means: itself, the ``model`` inside a run, or what the Hub has by that id.
 
     Raises:
-        ModelError: a folder without a model, or a path that does not exist.
+        ModelError: a folder without a model, a path that does not exist, or a Hub that does not give the model out.
     """
     path = Path(name)
     for candidate in (path, path / "model"):
@@ -224,6 +224,6 @@ def find_model(name: str | os.PathLike[str]) -> str:
         raise ModelError(f"{name} holds no model (no config.json); give a run of `earmark train` or a model directory.")
     if path.exists():
         raise ModelError(f"{name} is a file; give the directory that `earmark train` wrote, or a Hub id.")
-    if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+    if not is_hub_id(str(name)):
         raise ModelError(f"There is no {name}; give the directory of a model, a run, or a Hub id such as owner/name.")
-    return str(name)
+    return str(fetch_model(str(name)))

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from earmark.errors import RecipeError
 from earmark.models.front_ends import Encoded, mark_frames
 from earmark.models.hub import offline_if_unreachable
+from earmark.models.pictures import MelPicture, build_picture
 
-PATCHES = 32  # a picture's sides are filled up to a multiple of this, which every usual patch size divides
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+OUTPUT_ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
 class Mlp(nn.Module):
@@ -23,12 +24,22 @@ class Mlp(nn.Module):
         dropout: Share of hidden units left out in training, 0 to 1.
         batch_norm: Normalise each hidden layer over the batch.
         activation: ``"relu"``, ``"gelu"`` or ``"silu"``.
+        output_activation: ``"none"``; ``"sigmoid"`` or ``"tanh"`` bound the logits, which the softmax then cannot tell
+            far apart: a slip of much-read tutorials, kept to be measured.
     """
 
     over_time = False
 
     def __init__(
-        self, size: int, classes: int, *, hidden: list[int], dropout: float, batch_norm: bool, activation: str
+        self,
+        size: int,
+        classes: int,
+        *,
+        hidden: list[int],
+        dropout: float,
+        batch_norm: bool,
+        activation: str,
+        output_activation: str = "none",
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -39,6 +50,8 @@ class Mlp(nn.Module):
             layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
             size = width
         layers.append(nn.Linear(size, classes))
+        if output_activation != "none":
+            layers.append(OUTPUT_ACTIVATIONS[output_activation]())
         self.layers = nn.Sequential(*layers)
 
     def forward(self, encoded: Encoded) -> Tensor:
@@ -97,44 +110,59 @@ class SmallCnn(nn.Module):
 
 
 class TimmNetwork(nn.Module):
-    """Any timm image network on a one-channel spectrogram.
+    """Any timm image network on a picture of the spectrogram.
 
-    Where the network ends in a feature map, frames of padding are left out of the pooling.
+    Where the network ends in a feature map and the picture is the spectrogram itself, frames of padding are left out
+    of the pooling.
 
     Args:
         name: A name timm knows, such as ``resnet18`` or ``vit_tiny_patch16_224``.
-        n_mels: Height of the picture, mel bands.
-        frames: Width of the picture, frames of a window.
+        n_mels: Mel bands.
+        frames: Frames of a window.
         classes: Number of classes.
         dropout: Share of pooled features left out in training, 0 to 1.
+        picture: ``"mel"``, ``"repeated"`` or ``"coloured"``; see `earmark.models.pictures`.
+        size_px: Side of the square of the latter two, pixels.
     """
 
     over_time = True
 
-    def __init__(self, name: str, n_mels: int, frames: int, classes: int, *, dropout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        n_mels: int,
+        frames: int,
+        classes: int,
+        *,
+        dropout: float,
+        picture: str = "mel",
+        size_px: int = 224,
+    ) -> None:
         super().__init__()
         self.name = name
-        self.settings: dict[str, Any] = {"in_chans": 1, "num_classes": classes}
+        self.picture = build_picture(picture, size_px, n_mels, frames)
+        self.settings: dict[str, Any] = {"in_chans": self.picture.channels, "num_classes": classes}
         # Transformers of pictures are built for one size; it must divide into their patches.
-        self.margin = (0, -frames % PATCHES, 0, -n_mels % PATCHES)
-        size = (n_mels + self.margin[3], frames + self.margin[1])
+        as_it_is = isinstance(self.picture, MelPicture)
+        size = self.picture.fill_patches() if isinstance(self.picture, MelPicture) else (size_px, size_px)
         try:
             self.network = _create_timm(name, pretrained=False, img_size=size, drop_rate=dropout, **self.settings)
             self.settings["img_size"] = size
         except TypeError:  # convolutions take any size, and timm does not let them be told one
-            self.margin = (0, 0, 0, 0)
+            self.picture = build_picture(picture, size_px, n_mels, frames)
             self.network = _create_timm(name, pretrained=False, drop_rate=dropout, **self.settings)
+        # Only where pooling leads straight to the classifier can padding be left out of it; other heads normalise or
+        # widen on the way.
+        self.pools_apart = as_it_is and isinstance(getattr(self.network, "global_pool", None), nn.Module)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, encoded: Encoded) -> Tensor:
-        picture = nn.functional.pad(encoded.features.unsqueeze(1), self.margin)
+        picture = self.picture(encoded)
         picture = picture.contiguous(memory_format=torch.channels_last)
         features: Any = self.network.forward_features(picture)
         classify = self.network.get_classifier()
-        # Only where pooling leads straight to the classifier can padding be left out of it; other heads normalise or
-        # widen on the way.
-        pooled_apart = isinstance(getattr(self.network, "global_pool", None), nn.Module) and features.ndim == 4
-        if not pooled_apart or getattr(classify, "in_features", None) != features.shape[1]:
+        flat = features.ndim != 4 or getattr(classify, "in_features", None) != features.shape[1]
+        if flat or not self.pools_apart:
             return self.network.forward_head(features)
         width = features.shape[-1]
         scale = picture.shape[-1] / width
@@ -190,11 +218,20 @@ def build_backbone(settings: dict[str, Any], size: int, frames: int, classes: in
             dropout=settings["dropout"],
             batch_norm=settings["batch_norm"],
             activation=settings["activation"],
+            output_activation=settings.get("output_activation", "none"),
         )
     if name == "cnn":
         return SmallCnn(size, classes, widths=settings["widths"], dropout=settings["dropout"])
     _check_timm_name(name)
-    return TimmNetwork(name, size, frames, classes, dropout=settings["dropout"])
+    return TimmNetwork(
+        name,
+        size,
+        frames,
+        classes,
+        dropout=settings["dropout"],
+        picture=settings.get("picture", "mel"),
+        size_px=settings.get("size_px", 224),
+    )
 
 
 def _check_timm_name(name: str) -> None:

@@ -121,6 +121,7 @@ class EarmarkForAudioClassification(PreTrainedModel):
             raise ModelError("An Earmark configuration needs a front_end and a backbone; `earmark train` writes both.")
         self.front_end = build_front_end(config.front_end, config.sampling_rate)
         self.standardise = Standardise(self.front_end.size, over_time=self.front_end.over_time)
+        self.standardises = bool(config.backbone.get("standardise", True))
         frames = 1 + config.window // self.front_end.config.hop_length
         self.backbone = build_backbone(
             config.backbone, self.front_end.size, frames, config.num_labels, over_time=self.front_end.over_time
@@ -152,7 +153,7 @@ class EarmarkForAudioClassification(PreTrainedModel):
 
     def head(self, encoded: Encoded) -> Tensor:
         """Encoded windows -> logits (windows, classes)."""
-        standardised = self.standardise(encoded)
+        standardised = self.standardise(encoded) if self.standardises else encoded
         return self.backbone(Encoded(self.disturb(standardised.features), standardised.frames))
 
     def forward(self, input_values: Tensor, attention_mask: Tensor | None = None, **_: Any) -> SequenceClassifierOutput:

@@ -27,7 +27,11 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class LogMelConfig:
-    """A mel spectrogram, in dB unless ``decibels`` is off. See `earmark.sound.features.log_mel` for the units."""
+    """A mel spectrogram, in dB unless ``decibels`` is off. See `earmark.sound.features.log_mel` for the units.
+
+    ``amplitude_db`` takes the spectrogram for an amplitude though it is a power: twice as many decibels, a slip of
+    much-read tutorials, kept to be measured.
+    """
 
     n_fft: int = 1024
     hop_length: int = 512
@@ -38,6 +42,7 @@ class LogMelConfig:
     mel_norm: MelNorm = "slaney"
     power: float = 2.0
     decibels: bool = True
+    amplitude_db: bool = False
     reference: Reference = "one"
     top_db: float | None = None
 
@@ -125,7 +130,8 @@ class LogMel(nn.Module):
         # A frame of padding still sees the sound's last samples; it must not be the loudest, which sets the range.
         mel = mel.masked_fill(~mark_frames(frames, mel.shape[-1]).unsqueeze(1), 0.0)
         if self.config.decibels:
-            mel = to_db(mel, power=self.config.power, reference=self.config.reference, top_db=self.config.top_db)
+            power = 1.0 if self.config.amplitude_db else self.config.power
+            mel = to_db(mel, power=power, reference=self.config.reference, top_db=self.config.top_db)
         return Encoded(mel, frames)
 
 

@@ -79,14 +79,15 @@ def add_panel(figure: Figure, left: float, top: float, width: float, height: flo
     return axes
 
 
-def to_png(levels: NDArray[np.floating], *, n_colours: int = 64) -> bytes:
-    """A magma PNG of levels between 0 and 1, first row at the top.
+def to_png(levels: NDArray[np.floating], *, n_colours: int = 64, colours: str = "magma") -> bytes:
+    """A PNG in magma, or another map of colours, of levels between 0 and 1, first row at the top.
 
     64 steps of colour cannot be told from 256 by eye, and halve the file.
 
     Args:
         levels: (rows, columns), in [0, 1]; what lies outside is cut off there.
         n_colours: Steps of colour.
+        colours: Name of a colour map of matplotlib.
 
     Example:
         >>> import numpy as np
@@ -98,7 +99,7 @@ def to_png(levels: NDArray[np.floating], *, n_colours: int = 64) -> bytes:
     from PIL import Image
 
     steps = np.rint(np.clip(levels, 0, 1) * (n_colours - 1)).astype(np.uint8)
-    palette = (colormaps["magma"](np.linspace(0, 1, n_colours))[:, :3] * 255).round().astype(np.uint8)
+    palette = (colormaps[colours](np.linspace(0, 1, n_colours))[:, :3] * 255).round().astype(np.uint8)
     picture = Image.fromarray(steps, mode="P")
     picture.putpalette(palette.tobytes())
     file = io.BytesIO()

@@ -28,6 +28,21 @@ def render_page(template: str, **content: Any) -> str:
     return _environment().get_template(template).render(**content)
 
 
+def render_fragment(template: str, macro: str, **content: Any) -> str:
+    """What a macro of a template makes, for a page that is not ours; escaped as in `render_page`.
+
+    Args:
+        template: File name, such as ``"notebook.html.j2"``.
+        macro: A macro in it.
+        content: The macro's arguments.
+
+    Example:
+        >>> render_fragment("parts.html.j2", "percentage", share=0.5)
+        '50.0\u202f%'
+    """
+    return str(getattr(_environment().get_template(template).module, macro)(**content))
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A share as percent, without the sign, so that columns of them line up.
 

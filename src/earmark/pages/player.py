@@ -29,22 +29,23 @@ class PlayableSound(NamedTuple):
         return self.shown_s < self.duration_s
 
 
-def cut(waveform: NDArray[np.floating], sample_rate: int) -> NDArray[np.floating]:
-    """The first ten seconds, all that a page plays and shows of a sound.
+def cut(waveform: NDArray[np.floating], sample_rate: int, max_s: float = MAX_S) -> NDArray[np.floating]:
+    """The first ten seconds, all that a page of many sounds plays and shows of one.
 
     Example:
         >>> cut(np.zeros(200_000, dtype=np.float32), 16_000).shape
         (160000,)
     """
-    return waveform[: int(MAX_S * sample_rate)]
+    return waveform[: round(max_s * sample_rate)]
 
 
-def encode_sound(waveform: NDArray[np.floating], sample_rate: int) -> PlayableSound:
-    """The first ten seconds of a sound as an MP3 data URI, or as 16-bit WAV where MP3 cannot be written.
+def encode_sound(waveform: NDArray[np.floating], sample_rate: int, *, max_s: float = MAX_S) -> PlayableSound:
+    """The first seconds of a sound as an MP3 data URI, or as 16-bit WAV where MP3 cannot be written.
 
     Args:
         waveform: (samples,), float, mono. Scaled down if it goes beyond [-1, 1], otherwise as loud as it is.
         sample_rate: Hz, any; resampled to the next rate that MP3 has.
+        max_s: What comes later is left out, seconds.
 
     Returns:
         The sound and how much of it there is.
@@ -56,7 +57,7 @@ def encode_sound(waveform: NDArray[np.floating], sample_rate: int) -> PlayableSo
     """
     import soundfile
 
-    shown = cut(waveform, sample_rate).astype(np.float32)
+    shown = cut(waveform, sample_rate, max_s).astype(np.float32)
     shown_s, duration_s = len(shown) / sample_rate, len(waveform) / sample_rate
     peak = float(np.abs(shown).max(initial=0.0))
     shown = shown / max(1.0, peak)

@@ -69,34 +69,69 @@ def mix_loudness_aware(first: np.ndarray, second: np.ndarray, *, ratio: float) -
     return np.float32(share * scale) * first + np.float32((1.0 - share) * scale) * second
 
 
-class MaskSpectrogram(nn.Module):
-    """Hide one stretch of frames and one of bands of each spectrogram behind zeros (the mean), in training only.
+class DisturbSpectrogram(nn.Module):
+    """Disturb each spectrogram in training only: hide parts of it, add noise to it, make it weaker or stronger.
+
+    One stretch of frames and one of bands become zero (the mean, where features are standardised). Then half of the
+    spectrograms get Gaussian noise, and half of them, drawn anew, are multiplied by one factor each.
 
     Args:
         max_frames: Longest stretch of time hidden, frames.
         max_mels: Widest stretch of bands hidden.
+        noise: Deviation of the noise, in the spectrogram's own unit; 0 for none.
+        gain: The factor lies between ``1 - gain`` and ``1 + gain``; 0 for none.
+        lowest: What no value may fall below afterwards: 0.0 for a power spectrogram, ``None`` for decibels.
 
     Example:
-        >>> MaskSpectrogram(8, 4).eval()(torch.ones(2, 64, 50)).sum().item()
+        >>> DisturbSpectrogram(8, 4).eval()(torch.ones(2, 64, 50)).sum().item()
         6400.0
 
     Source:
         Park et al., "SpecAugment" (2019), without its time warping.
     """
 
-    def __init__(self, max_frames: int, max_mels: int) -> None:
+    def __init__(
+        self,
+        max_frames: int = 0,
+        max_mels: int = 0,
+        *,
+        noise: float = 0.0,
+        gain: float = 0.0,
+        lowest: float | None = None,
+    ) -> None:
         super().__init__()
         self.max_frames = max_frames
         self.max_mels = max_mels
+        self.noise = noise
+        self.gain = gain
+        self.lowest = lowest
 
     def forward(self, spectrogram: Tensor) -> Tensor:
+        """(rows, mels, frames) -> the same shape."""
         if not self.training:
             return spectrogram
+        disturbed = self._mask(spectrogram)
+        rows = len(spectrogram)
+        # What is off draws nothing: a training with masks alone repeats itself whatever else could be asked for.
+        if self.noise > 0:
+            chosen = _draw_half(rows).to(spectrogram)
+            disturbed = disturbed + self.noise * chosen * torch.randn_like(disturbed)
+        if self.gain > 0:
+            factor = 1 + self.gain * (2 * torch.rand(rows, 1, 1) - 1) * _draw_half(rows)
+            disturbed = disturbed * factor.to(spectrogram)
+        return disturbed if self.lowest is None else disturbed.clamp_min(self.lowest)
+
+    def _mask(self, spectrogram: Tensor) -> Tensor:
         rows, mels, frames = spectrogram.shape
         hidden = _draw_stretch(rows, mels, self.max_mels).unsqueeze(2) | _draw_stretch(
             rows, frames, self.max_frames
         ).unsqueeze(1)
         return spectrogram.masked_fill(hidden.to(spectrogram.device), 0.0)
+
+
+def _draw_half(rows: int) -> Tensor:
+    """(rows, 1, 1): one for about half of the rows, zero for the others."""
+    return (torch.rand(rows, 1, 1) < 0.5).float()
 
 
 def _draw_stretch(rows: int, length: int, longest: int) -> Tensor:

@@ -16,7 +16,7 @@ from earmark.evaluation.evaluate import ask_model
 from earmark.inference.classifier import Classifier
 from earmark.progress import show_progress
 from earmark.training.record import describe_clips_honestly, describe_data, describe_software
-from earmark.training.run import Run, choose_run_folder, make_run_folder, refuse_multi_label, write_answers
+from earmark.training.run import Run, choose_run_folder, make_run_folder, write_answers
 
 
 def evaluate(
@@ -47,7 +47,6 @@ def evaluate(
     """
     classifier = model if isinstance(model, Classifier) else Classifier.from_pretrained(model)
     clips = clips if isinstance(clips, Clips) else read_clips(clips)
-    refuse_multi_label(clips)
     clips = _choose_part(clips, split)
     folder = choose_run_folder(out, "evaluate")
     with show_progress("Decoding") as advance:

@@ -13,8 +13,10 @@ from torch.utils.data import Dataset, Sampler
 
 from earmark.data.waveforms import ClipWaveforms
 from earmark.models.front_ends import Encoded
-from earmark.sound.augment import change_gain, mix_loudness_aware, roll
-from earmark.training.recipe import AugmentSection
+from earmark.sound.augment import mix_loudness_aware
+from earmark.sound.waveform_changes import build_changes
+from earmark.training.augmentation import change_waveform
+from earmark.training.sections import AugmentSection
 
 Example = dict[str, Any]
 
@@ -46,6 +48,7 @@ class WaveformExamples(Dataset):
         self.seed = seed
         self.epoch = 0
         self.targets = waveforms.targets()[rows]
+        self.changes = build_changes(augment.waveform) if augment is not None and augment.waveform else None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,11 +73,7 @@ class WaveformExamples(Dataset):
         spare = self.waveforms.places[row].length - self.window
         start = int(generator.integers(spare + 1)) if spare > 0 else 0
         waveform = self.waveforms.read(row, start, start + self.window)
-        if self.augment.roll:
-            waveform = roll(waveform, generator)
-        if self.augment.gain_db > 0:
-            waveform = change_gain(waveform, generator, max_db=self.augment.gain_db)
-        return waveform
+        return change_waveform(waveform, self.augment, self.changes, self.waveforms.store.sample_rate, generator)
 
     def _draw_other(self, item: int, generator: np.random.Generator) -> int:
         """A clip of another class; any other clip if a dozen draws find none."""

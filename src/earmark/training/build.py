@@ -1,52 +1,97 @@
-"""From recipe and clips to a model that can be trained, and from a trained model to its directory."""
+"""From recipe and clips to what can be trained, and from a trained model to its directory."""
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from earmark.data.clips import Clips
+from earmark.data.overview import describe_clips
 from earmark.data.waveforms import ClipWaveforms
-from earmark.errors import ClipsError, RecipeError
+from earmark.errors import RecipeError
 from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.inference.golden import write_golden
-from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
 from earmark.models.hub import hide_progress
+from earmark.models.pretrained import load_pretrained_audio
+from earmark.progress import show_progress
 from earmark.sound.augment import measure_level_db
+from earmark.sound.waveform_changes import build_changes
+from earmark.training.augmentation import check_disturbance
+from earmark.training.learners import Learner, build_model
 from earmark.training.recipe import Recipe
 
+DEFAULT_RATE_HZ = 32_000
 SHORTEST_WINDOW_S = 1.0
-LONGEST_WINDOW_S = {"log_mel": 10.0, "mel_statistics": 30.0, "mfcc_mean": 30.0}
+LONGEST_WINDOW_S = 10.0  # of a spectrogram seen as it is
+LONGEST_WHOLE_S = 30.0  # of what sums a clip up, or shrinks it into a square
+
+
+def settle_rate(recipe: Recipe, clips: Clips) -> Recipe:
+    """The recipe with its sample rate in Hz: as given, the pretrained model's own, or the one most files have.
+
+    Raises:
+        RecipeError: a rate that the pretrained model does not take.
+        ModelError: no such pretrained model.
+    """
+    asked = recipe.audio.sample_rate
+    if recipe.brings_features:
+        # Loading it shows every fault there may be before anything is decoded.
+        tuning = recipe.model.tuning
+        rate = load_pretrained_audio(recipe.model.name, ("a", "b"), multi_label=False, tuning=tuning).sample_rate
+        if asked not in ("auto", rate):
+            raise RecipeError(
+                f"{recipe.model.name} hears {rate} Hz, not audio.sample_rate = {asked}; leave that setting out, "
+                "and sound of any rate is converted."
+            )
+    elif asked == "native":
+        rate = find_usual_rate(clips)
+    else:
+        rate = DEFAULT_RATE_HZ if asked == "auto" else asked
+    return replace(recipe, audio=replace(recipe.audio, sample_rate=rate))
+
+
+def find_usual_rate(clips: Clips) -> int:
+    """The sample rate most of the clips' files have, Hz; the highest of equally frequent ones."""
+    with show_progress("Looking at files") as advance:
+        rates = describe_clips(clips, advance).sample_rates
+    return max(rates, key=lambda rate: (rates[rate], rate), default=DEFAULT_RATE_HZ)
 
 
 def fit_window(recipe: Recipe, waveforms: ClipWaveforms) -> Recipe:
     """The recipe with its window in seconds: as given, or such that it holds the clips.
 
-    A summary over time takes each clip whole, up to half a minute. A network pays for every second of window even
-    where clips are shorter, so its window holds 95 % of the clips, up to ten seconds.
+    A summary over time, or a picture of fixed size, takes each clip whole, up to half a minute. Any other network pays
+    for every second of window even where clips are shorter, so its window holds 95 % of the clips, up to ten seconds.
+    A model of Transformers pays for what there is, and says itself how much it can hear.
     """
-    if recipe.audio.window_s != "auto":
+    if recipe.audio.window_s != "auto" or recipe.brings_features:
         return recipe
-    share = 95 if recipe.front_end.kind == "log_mel" else 100
-    usual_s = float(np.percentile(waveforms.lengths, share)) / recipe.audio.sample_rate
-    longest_s = LONGEST_WINDOW_S[recipe.front_end.kind]
+    whole = recipe.front_end.kind != "log_mel" or recipe.model.picture != "mel"
+    share, longest_s = (100, LONGEST_WHOLE_S) if whole else (95, LONGEST_WINDOW_S)
+    usual_s = float(np.percentile(waveforms.lengths, share)) / waveforms.store.sample_rate
     window_s = min(max(np.ceil(usual_s * 10) / 10, SHORTEST_WINDOW_S), longest_s)
     return replace(recipe, audio=replace(recipe.audio, window_s=float(window_s)))
 
 
-def check_recipe(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe, *, multi_label: bool = False) -> None:
     """Ask the recipe's model once about silence, so that what cannot work is refused before anything is done.
 
     Raises:
         RecipeError: band edges beyond half the sample rate, a network that does not exist or does not fit…
     """
+    check_disturbance(recipe)
+    if recipe.augment.waveform:
+        build_changes(recipe.augment.waveform)
+    if recipe.brings_features:
+        return
     window_s = SHORTEST_WINDOW_S if recipe.audio.window_s == "auto" else recipe.audio.window_s
     settled = replace(recipe, audio=replace(recipe.audio, window_s=window_s))
-    model = build_model(settled, ("a", "b"), multi_label=False).eval()
+    model = build_model(settled, ("a", "b"), multi_label=multi_label).eval()
     try:
         with torch.inference_mode():
             model(torch.zeros(1, model.config.window))
@@ -58,30 +103,11 @@ def check_recipe(recipe: Recipe) -> None:
         ) from error
 
 
-def build_model(recipe: Recipe, labels: tuple[str, ...], *, multi_label: bool) -> EarmarkForAudioClassification:
-    """A model with fresh weights; `fit_window` must have settled the window."""
-    if recipe.audio.window_s == "auto":
-        raise ClipsError("The window is settled by the clips; call fit_window first.")
-    backbone: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(recipe.model).items()}
-    config = EarmarkConfig(
-        sampling_rate=recipe.audio.sample_rate,
-        window=round(recipe.audio.window_s * recipe.audio.sample_rate),
-        front_end=recipe.front_end_settings(),
-        backbone=backbone,
-        id2label=dict(enumerate(labels)),
-        label2id={label: i for i, label in enumerate(labels)},
-        problem_type="multi_label_classification" if multi_label else "single_label_classification",
-    )
-    return EarmarkForAudioClassification(config)
-
-
-def save_model(
-    model: EarmarkForAudioClassification, folder: Path, *, card: str, waveforms: ClipWaveforms, rows: np.ndarray
-) -> Classifier:
+def save_model(learner: Learner, folder: Path, *, card: str, waveforms: ClipWaveforms, rows: np.ndarray) -> Classifier:
     """Write a model directory, whole or not at all, and return the model as loaded back from it.
 
     Args:
-        model: Trained.
+        learner: Trained.
         folder: The directory; an earlier one there is replaced.
         card: The text of its ``README.md``.
         waveforms: The clips and their sound.
@@ -90,8 +116,8 @@ def save_model(
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     with hide_progress():
-        model.float().cpu().save_pretrained(part)
-    EarmarkFeatureExtractor(sampling_rate=model.config.sampling_rate).save_pretrained(part)
+        learner.model.float().cpu().save_pretrained(part)
+    learner.extractor.save_pretrained(part)
     write_text_whole(part / "README.md", card)
     memory = json.dumps(_remember_clips(waveforms, rows), ensure_ascii=False, indent=1)
     write_text_whole(part / "training_data.json", memory)

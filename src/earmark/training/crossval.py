@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,29 @@ from transformers import set_seed
 
 from earmark.data.clips import Clips, write_csv
 from earmark.data.layouts import read_clips
-from earmark.data.splits import Split, deal_folds, split_clips
+from earmark.data.splits import Split, deal_folds, drop_unused, split_clips
 from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import ClipsError
 from earmark.evaluation.evaluate import Answers, ask_model
 from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
-from earmark.models import EarmarkFeatureExtractor
-from earmark.progress import show_progress
 from earmark.training.batches import EncodedClips
-from earmark.training.build import build_model, check_recipe, fit_window
-from earmark.training.fit import caches_encoding, encode_clips, fit_model
-from earmark.training.recipe import Recipe, load_recipe, to_toml
+from earmark.training.build import check_recipe, fit_window, settle_rate
+from earmark.training.fit import fit_model
+from earmark.training.journal import OnRecord, Record
+from earmark.training.learners import Learner, build_learner
+from earmark.training.recipe import Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_model, describe_run
 from earmark.training.run import (
     Run,
     choose_run_folder,
+    encode_once,
     hear_clips,
     make_run_folder,
-    refuse_multi_label,
+    settle_seed,
     write_answers,
 )
+from earmark.training.trackers import Trackers, check_trackers, open_trackers
 
 
 def crossval(
@@ -41,9 +44,10 @@ def crossval(
     *,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
-    seed: int = 0,
+    seed: int | None = None,
     folds: int = 5,
     strict: bool = False,
+    track: Sequence[str] = (),
 ) -> Run:
     """Train once a fold, test each model on the fold it did not hear, and pool the answers.
 
@@ -55,9 +59,10 @@ def crossval(
         recipe: A recipe's name, the path of a TOML file, or a `Recipe`.
         out: The run directory; ``runs/<time>-crossval-<recipe>`` if not given.
         overrides: ``"section.key=value"``, as ``--set`` takes them.
-        seed: Decides all that is random.
+        seed: Decides all that is random; the recipe's own if not given.
         folds: How many to deal where none are published.
         strict: Refuse clips that cannot be heard instead of leaving them out by name.
+        track: Trackers that follow the trainings; see `earmark.train`.
 
     Returns:
         A run with pooled figures and a table of folds; it holds no model.
@@ -70,8 +75,8 @@ def crossval(
         >>> run = earmark.crossval("esc10.csv", recipe="quick")   # doctest: +SKIP
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    clips = clips if isinstance(clips, Clips) else read_clips(clips)
-    refuse_multi_label(clips)
+    clips = drop_unused(clips if isinstance(clips, Clips) else read_clips(clips))
+    recipe, seed = settle_seed(recipe, seed)
     # Faults show before the decoding, and before anything is written.
     folder = choose_run_folder(out, f"crossval-{recipe.name}")
     validation = recipe.train.select == "validation"
@@ -81,7 +86,9 @@ def crossval(
             f"One fold is tested and one chooses the epoch, so {dealt} folds leave none to learn from; "
             "use three or more, or train.select=last."
         )
-    check_recipe(recipe)
+    recipe = settle_rate(recipe, clips)
+    check_recipe(recipe, multi_label=clips.multi_label)
+    check_trackers(track)
     waveforms = hear_clips(clips, recipe, strict=strict)
     fold_of, origin = deal_folds(waveforms.clips, folds=folds, seed=seed)
     table = waveforms.clips.table.assign(fold=pd.array(fold_of, dtype="Int64"))
@@ -97,60 +104,76 @@ def crossval(
     )
     protocol = f"{origin}: each is tested once, by a model that did not hear it; {chosen}. All answers are pooled."
     report = describe_run("crossval", recipe, waveforms, None, protocol, seed=seed)
-    encoded = _encode_once(recipe, waveforms)
-    answers, figures = [], []
-    train_s = 0.0
-    tested_folds = sorted(set(fold_of.tolist()))
-    for fold in tested_folds:
-        split = split_clips(waveforms.clips, validation=validation, test_fold=fold, seed=seed)
-        title = f"{recipe.name}, fold {fold}/{len(tested_folds)}"
-        part, seconds = _answer_fold(waveforms, recipe, split, encoded, report, seed=seed, title=title)
-        train_s += seconds
-        answers.append(part.table)
-        right = part.measure(seed=seed)
-        figures.append(
-            {
-                "fold": fold,
-                "clips": len(part.table),
-                "accuracy": right["accuracy"]["value"],
-                "macro_f1": right["macro_f1"]["value"],
-            }
-        )
-    pooled = Answers(pd.concat(answers, ignore_index=True), waveforms.clips.labels)
-    accuracies = np.array([figure["accuracy"] for figure in figures])
-    report["folds"] = figures
-    report["fold_mean"] = {"accuracy": float(accuracies.mean()), "deviation": float(accuracies.std(ddof=1))}
-    report["timing"]["train_s"] = round(train_s, 2)
-    report["metrics"] = pooled.measure(seed=seed)
+    with open_trackers(track, folder=folder, title=report["title"], recipe_tables=to_tables(recipe)) as trackers:
+        pooled = _answer_folds(waveforms, recipe, report, trackers, validation=validation, seed=seed)
+        trackers.log_report(report, pooled.table)
+        report["trackers"] = trackers.hints()
     write_answers(folder, report, pooled)
     return Run(folder, report)
 
 
-def _encode_once(recipe: Recipe, waveforms: ClipWaveforms) -> EncodedClips | None:
-    """Folds differ only after the front end."""
-    if not caches_encoding(recipe):
-        return None
-    with show_progress("Computing features", "windows") as advance:
-        return encode_clips(build_model(recipe, waveforms.clips.labels, multi_label=False), waveforms, advance)
+def _answer_folds(
+    waveforms: ClipWaveforms,
+    recipe: Recipe,
+    report: dict[str, Any],
+    trackers: Trackers,
+    *,
+    validation: bool,
+    seed: int,
+) -> Answers:
+    """What is said about every clip by the model that did not hear it; the figures go into the report."""
+    clips = waveforms.clips
+    encoded = None
+    answers, figures = [], []
+    train_s = 0.0
+    tested_folds = sorted(clips.table["fold"].unique().tolist())
+    for fold in tested_folds:
+        split = split_clips(clips, validation=validation, test_fold=fold, seed=seed)
+        set_seed(seed)
+        learner = build_learner(recipe, clips.labels, multi_label=clips.multi_label)
+        if learner.note and learner.note not in report["notes"]:
+            report["notes"].append(learner.note)
+        # Folds differ only after what never changes.
+        encoded = encode_once(learner, waveforms) if encoded is None else encoded
+        part, seconds = _answer_fold(
+            waveforms,
+            recipe,
+            learner,
+            split,
+            encoded,
+            seed=seed,
+            title=f"{recipe.name}, fold {fold}/{len(tested_folds)}",
+            on_record=partial(_log_epoch, trackers, fold),
+        )
+        report["model"] = describe_model(learner, recipe)
+        train_s += seconds
+        answers.append(part.table)
+        figures.append(_summarise_fold(fold, part, seed))
+    pooled = Answers(pd.concat(answers, ignore_index=True), clips.labels, clips.multi_label)
+    report["metrics"] = pooled.measure(seed=seed)
+    report["folds"] = figures
+    primary = report["metrics"]["primary"]
+    values = np.array([figure[primary] for figure in figures])
+    report["fold_mean"] = {primary: float(values.mean()), "deviation": float(values.std(ddof=1))}
+    report["timing"]["train_s"] = round(train_s, 2)
+    return pooled
 
 
 def _answer_fold(
     waveforms: ClipWaveforms,
     recipe: Recipe,
+    learner: Learner,
     split: Split,
     encoded: EncodedClips | None,
-    report: dict[str, Any],
     *,
     seed: int,
     title: str,
+    on_record: OnRecord,
 ) -> tuple[Answers, float]:
-    set_seed(seed)
-    model = build_model(recipe, waveforms.clips.labels, multi_label=False)
-    if recipe.model.pretrained and (note := model.load_pretrained_backbone()) and note not in report["notes"]:
-        report["notes"].append(note)
+    """What a learner says about one fold once it has learnt from the others, and how long it learnt, seconds."""
     began = time.perf_counter()
     fitted = fit_model(
-        model,
+        learner,
         waveforms,
         recipe,
         train_rows=split.rows("train"),
@@ -158,10 +181,20 @@ def _answer_fold(
         seed=seed,
         encoded=encoded,
         title=title,
+        on_record=on_record,
     )
     if fitted.interrupted:
         raise KeyboardInterrupt
     seconds = time.perf_counter() - began
-    report["model"] = describe_model(model, recipe)
-    classifier = Classifier(model.float(), EarmarkFeatureExtractor(sampling_rate=recipe.audio.sample_rate))
+    classifier = Classifier(learner.model.float(), learner.extractor)
     return ask_model(classifier, waveforms, split.rows("test")), seconds
+
+
+def _log_epoch(trackers: Trackers, fold: int, record: Record) -> None:
+    trackers.log_epoch({**record, "fold": fold})
+
+
+def _summarise_fold(fold: int, answers: Answers, seed: int) -> dict[str, Any]:
+    metrics = answers.measure(seed=seed)
+    figures = {name: metrics[name]["value"] for name in (metrics["primary"], "macro_f1")}
+    return {"fold": fold, "clips": len(answers.table), **figures}

@@ -1,8 +1,6 @@
-"""One training, on Transformers' Trainer: a model, some clips to learn from, perhaps some to choose by."""
+"""One training, on Transformers' Trainer: a learner, some clips to learn from, perhaps some to choose by."""
 
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,31 +9,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.modeling_outputs import SequenceClassifierOutput
+from torch import nn
+from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from earmark.data.waveforms import ClipWaveforms
 from earmark.inference.device import choose_device
-from earmark.models import EarmarkForAudioClassification
 from earmark.models.front_ends import Encoded
 from earmark.models.hub import hide_progress
-from earmark.sound.augment import MaskSpectrogram
 from earmark.sound.windows import cut_pieces
-from earmark.training.batches import (
-    BalancedSampler,
-    EncodedClips,
-    EncodedExamples,
-    WaveformExamples,
-    class_weights,
-    collate_waveforms,
+from earmark.training.batches import EncodedClips, EncodedExamples, WaveformExamples
+from earmark.training.callbacks import (
+    RAW_WEIGHTS_FILE,
+    EpochTeller,
+    Interruption,
+    Patience,
+    PlateauJudge,
+    WeightAverage,
 )
-from earmark.training.journal import Journal, Record
-from earmark.training.losses import measure_loss
+from earmark.training.journal import Journal, OnRecord, Record
+from earmark.training.learners import EncodedHead, Learner
 from earmark.training.recipe import Recipe
-from earmark.training.schedule import one_cycle
+from earmark.training.trainer import ClassificationTrainer, measure_accuracy, measure_map
 
-STATISTICS_CLIPS = 512  # as many training clips as the standardisation needs to settle
 EVALUATION_BATCH = 32
 
 
@@ -48,148 +43,21 @@ class Fitted:
     interrupted: bool
 
 
-class _EncodedHead(nn.Module):
-    """The part of a model that learns, for windows that were encoded before."""
-
-    def __init__(self, model: EarmarkForAudioClassification) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, features: Tensor, frames: Tensor, owners: Tensor, weights: Tensor) -> SequenceClassifierOutput:
-        logits = self.model.head(Encoded(features, frames))
-        clips = int(owners[-1]) + 1
-        if clips == len(logits):
-            return SequenceClassifierOutput(logits=logits)
-        # A clip of several windows: the mean probability by how much sound each holds, as in prediction.
-        shares = weights / torch.zeros(clips, device=weights.device).index_add_(0, owners, weights)[owners]
-        mean = torch.zeros(clips, logits.shape[1], device=logits.device)
-        mean.index_add_(0, owners, logits.float().softmax(-1) * shares[:, None])
-        return SequenceClassifierOutput(logits=mean.clamp_min(torch.finfo(mean.dtype).tiny).log())
-
-
-class _ClassificationTrainer(Trainer):
-    """Trainer with our loss, our journal, the one-cycle schedule and the balanced sampler."""
-
-    def __init__(self, *, recipe: Recipe, journal: Journal, multi_label: bool, **settings: Any) -> None:
-        self.recipe = recipe
-        self.journal = journal
-        self.multi_label = multi_label
-        super().__init__(**settings)
-        # Transformers would leave the division under gradient accumulation to models that take any keyword.
-        self.model_accepts_loss_kwargs = False
-        self.weights: Tensor | None = None
-        if recipe.train.balance == "weights":
-            self.weights = class_weights(self.train_dataset.targets).to(self.args.device)
-
-    def compute_loss(self, model: nn.Module, inputs: dict, return_outputs: bool = False, **_: Any) -> Any:
-        targets = inputs.pop("targets")
-        outputs = model(**inputs)
-        loss = measure_loss(
-            outputs.logits,
-            targets,
-            multi_label=self.multi_label,
-            weights=self.weights,
-            label_smoothing=self.recipe.train.label_smoothing,
-        )
-        if model.training:
-            right = (outputs.logits.argmax(-1) == targets.argmax(-1)).sum()
-            self.journal.count(loss.detach(), right.detach(), len(targets))
-        return (loss, outputs) if return_outputs else loss
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        if self.recipe.train.schedule != "one_cycle":
-            return super().create_scheduler(num_training_steps, optimizer)
-        if self.lr_scheduler is None:  # type: ignore[has-type]
-            self.lr_scheduler = one_cycle(
-                optimizer or self.optimizer, num_training_steps, self.recipe.train.learning_rate
-            )
-            self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.recipe.train.balance == "sampler":
-            return BalancedSampler(self.train_dataset.targets, self.args.seed)
-        return super()._get_train_sampler(train_dataset)
-
-
-class _EpochTeller(TrainerCallback):
-    """Tells the examples which epoch it is, since all that is random about them hangs on it."""
-
-    def __init__(self, examples: Any) -> None:
-        self.examples = examples
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.examples.epoch = round(state.epoch or 0)
-
-
-class _Patience(EarlyStoppingCallback):
-    """Early stopping that a resumed run takes up where it was, wherever its directory lies now."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        super().on_train_begin(args, state, control, **settings)
-        if not state.best_global_step:
-            return
-        # Transformers counts from nought again, and knows the best checkpoint by the path it had.
-        asked = [entry["step"] for entry in state.log_history if "eval_accuracy" in entry]
-        self.early_stopping_patience_counter = sum(step > state.best_global_step for step in asked)
-        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if best.is_dir():
-            state.best_model_checkpoint = str(best)
-
-
-class _Interruption(TrainerCallback):
-    """Ends the training after the current step once Ctrl-C was pressed; a second Ctrl-C breaks off at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        if self.asked:
-            control.should_training_stop = True
-        return control
-
-    @contextmanager
-    def listen(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, frame: Any) -> None:
-            if self.asked:
-                raise KeyboardInterrupt
-            self.asked = True
-
-        previous = signal.signal(signal.SIGINT, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-
-def caches_encoding(recipe: Recipe) -> bool:
-    """Whether the front end's output never changes in a run: it sums a clip up, and nothing is augmented."""
-    augment = recipe.augment
-    still = not (augment.mix or augment.roll or augment.gain_db or augment.mask_time_s or augment.mask_mels)
-    return still and recipe.front_end.kind != "log_mel"
-
-
 @torch.no_grad()
-def encode_clips(
-    model: EarmarkForAudioClassification, waveforms: ClipWaveforms, on_progress: Any = None
-) -> EncodedClips:
-    """Run the front end once over every window of every clip; folds and epochs differ only after it."""
-    window = model.config.window
-    spans = [(row, *span) for row, length in enumerate(waveforms.lengths) for span in cut_pieces(int(length), window)]
+def encode_clips(learner: Learner, waveforms: ClipWaveforms, on_progress: Any = None) -> EncodedClips:
+    """Compute once, for every window of every clip, what never changes; folds and epochs differ only after it."""
+    spans = [
+        (row, *span) for row, length in enumerate(waveforms.lengths) for span in cut_pieces(int(length), learner.window)
+    ]
     lengths = np.array([stop - start for _, start, stop in spans])
     features: list[Any] = [None] * len(spans)
     frames = torch.zeros(len(spans), dtype=torch.long)
     # Windows alike in length go together: little is padded, and eight at a time stay near the processor's cache.
     order = np.argsort(lengths, kind="stable")
-    model.eval()
+    learner.model.eval()
     for begin in range(0, len(order), 8):
         chosen = order[begin : begin + 8]
-        batch = collate_waveforms([{"waveform": waveforms.read(*spans[i]), "target": np.zeros(1)} for i in chosen])
-        encoded = model.encode(batch["input_values"], batch.get("attention_mask"))
+        encoded = learner.encode([waveforms.read(*spans[i]) for i in chosen])
         for place, row in enumerate(chosen):
             features[row] = encoded.features[place]
             frames[row] = encoded.frames[place]
@@ -200,29 +68,10 @@ def encode_clips(
     return EncodedClips(Encoded(torch.stack(features), frames), first, torch.from_numpy(lengths))
 
 
-@torch.no_grad()
-def fit_standardisation(
-    model: EarmarkForAudioClassification,
-    waveforms: ClipWaveforms,
-    rows: np.ndarray,
-    encoded: EncodedClips | None,
-    seed: int,
-) -> None:
-    """Mean and deviation of the features, from training clips alone."""
-    if encoded is not None:
-        windows = torch.from_numpy(encoded.windows_of(rows))
-        model.standardise.fit([Encoded(encoded.encoded.features[windows], encoded.encoded.frames[windows])])
-        return
-    chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:STATISTICS_CLIPS])
-    batches = []
-    for row in chosen:
-        waveform = torch.from_numpy(np.array(waveforms.read(int(row), 0, model.config.window)))[None]
-        batches.append(model.encode(waveform))
-    model.standardise.fit(batches)
-
-
 def choose_precision(recipe: Recipe, device: torch.device) -> str:
-    """``"bf16"`` where the recipe allows it and the hardware computes in it, else ``"fp32"``."""
+    """``"bf16"`` where the recipe allows it and the hardware computes in it, ``"fp16"`` on a GPU, else ``"fp32"``."""
+    if recipe.train.precision == "fp16":
+        return "fp16" if device.type == "cuda" else "fp32"
     if recipe.train.precision != "auto":
         return recipe.train.precision
     if device.type == "cuda":
@@ -231,7 +80,7 @@ def choose_precision(recipe: Recipe, device: torch.device) -> str:
 
 
 def fit_model(
-    model: EarmarkForAudioClassification,
+    learner: Learner,
     waveforms: ClipWaveforms,
     recipe: Recipe,
     *,
@@ -242,63 +91,79 @@ def fit_model(
     folder: Path | None = None,
     resume: bool = False,
     title: str = "model",
+    on_record: OnRecord | None = None,
 ) -> Fitted:
-    """Train ``model`` in place.
+    """Train a learner's model in place.
 
     Args:
-        model: Built for the recipe; its standardisation is fitted here.
+        learner: Built for the recipe; what it takes from the training clips is fitted here.
         waveforms: The clips and their sound.
         recipe: How to train.
         train_rows: Clips to learn from.
         validation_rows: Clips to choose the epoch by; empty if nothing is chosen.
         seed: Decides all that is random.
-        encoded: The front end's output, if it was computed before.
+        encoded: What never changes, if it was computed before.
         folder: Where ``metrics.jsonl`` and ``checkpoints/`` go; without it nothing is kept on the way.
         resume: Go on from the last checkpoint in ``folder``, if there is one.
         title: What is trained, in the progress line.
+        on_record: Told the record of every epoch.
     """
     set_seed(seed)
-    fit_standardisation(model, waveforms, train_rows, encoded, seed)
+    learner.begin(waveforms, train_rows, encoded, seed)
     validating = len(validation_rows) > 0
-    examples, chooser, trained, collate = _lay_out(model, waveforms, recipe, train_rows, validation_rows, encoded, seed)
+    examples, chooser, trained, collate = _lay_out(
+        learner, waveforms, recipe, train_rows, validation_rows, encoded, seed
+    )
     # The best epoch's weights wait somewhere until the end, also where nothing else is kept on the way.
     scratch = tempfile.TemporaryDirectory(prefix="earmark-")
     out = folder / "checkpoints" if folder else Path(scratch.name)
+    checkpoint = _last_checkpoint(folder, recipe) if resume else None
     # A training that keeps nothing on the way is one of many: a line at its end will do in a pipe.
     lines, path = (10, folder / "metrics.jsonl") if folder else (1, None)
-    journal = Journal(path, title, validating=validating, plain_lines=lines)
-    interruption = _Interruption()
-    callbacks: list[TrainerCallback] = [_EpochTeller(examples), journal, interruption]
-    if validating:
-        callbacks.append(_Patience(early_stopping_patience=recipe.train.patience))
-    trainer = _ClassificationTrainer(
+    journal = Journal(path, title, validating=validating, plain_lines=lines, on_record=on_record)
+    interruption = Interruption()
+    multi_label = waveforms.clips.multi_label
+    figure = ("map" if multi_label else "accuracy") if validating else None
+    trainer = ClassificationTrainer(
         recipe=recipe,
         journal=journal,
-        multi_label=waveforms.clips.multi_label,
+        multi_label=multi_label,
         model=trained,
-        args=_arguments(
-            recipe, len(train_rows), validating=validating, saving=validating or folder is not None, seed=seed, out=out
-        ),
+        args=_arguments(recipe, len(train_rows), figure=figure, saving=folder is not None, seed=seed, out=out),
         data_collator=collate,
         train_dataset=examples,
         eval_dataset=chooser,
-        compute_metrics=_measure_accuracy,
-        callbacks=callbacks,
+        compute_metrics=measure_map if multi_label else measure_accuracy,
+        callbacks=[
+            EpochTeller(examples),
+            journal,
+            interruption,
+            *_choose_callbacks(recipe, journal, trained, checkpoint, validating=validating),
+        ],
     )
     trainer.remove_callback(_printer())
     try:
         threads = _single_thread() if encoded is not None else nullcontext()
         with interruption.listen(), hide_progress(), threads:
-            trainer.train(resume_from_checkpoint=_last_checkpoint(folder) if resume else None)
+            trainer.train(resume_from_checkpoint=checkpoint)
     finally:
         journal.close()
         scratch.cleanup()
-    model.disturb = nn.Identity()
-    model.eval()
-    kept = len(journal.history)
-    if validating and journal.history:
-        kept = 1 + int(np.argmax([record.get("validation_accuracy", -1.0) for record in journal.history]))
-    return Fitted(journal.history, kept, interruption.asked)
+    learner.finish()
+    return Fitted(journal.history, journal.find_best_epoch(), interruption.asked)
+
+
+def _choose_callbacks(
+    recipe: Recipe, journal: Journal, trained: nn.Module, checkpoint: str | None, *, validating: bool
+) -> list[TrainerCallback]:
+    chosen: list[TrainerCallback] = []
+    if recipe.train.schedule == "plateau":
+        chosen.append(PlateauJudge(journal))
+    if recipe.train.average:
+        chosen.append(WeightAverage(trained, recipe.train.average, checkpoint))
+    if validating:
+        chosen.append(Patience(early_stopping_patience=recipe.train.patience))
+    return chosen
 
 
 @contextmanager
@@ -317,7 +182,7 @@ def _single_thread() -> Iterator[None]:
 
 
 def _lay_out(
-    model: EarmarkForAudioClassification,
+    learner: Learner,
     waveforms: ClipWaveforms,
     recipe: Recipe,
     train_rows: np.ndarray,
@@ -329,41 +194,41 @@ def _lay_out(
     if encoded is not None:
         examples = EncodedExamples(waveforms, encoded, train_rows, training=True, seed=seed)
         chooser = EncodedExamples(waveforms, encoded, validation_rows, training=False) if len(validation_rows) else None
-        return examples, chooser, _EncodedHead(model), examples.collate
-    augment = recipe.augment
-    if augment.mask_time_s or augment.mask_mels:
-        frames = round(augment.mask_time_s * recipe.audio.sample_rate / recipe.front_end.hop_length)
-        model.disturb = MaskSpectrogram(frames, augment.mask_mels)
-    if model.front_end.over_time:
-        model.to(memory_format=torch.channels_last)  # halves a CPU's time per step, and a GPU's too
-    window = model.config.window
-    training = WaveformExamples(waveforms, train_rows, window=window, augment=augment, seed=seed)
+        return examples, chooser, EncodedHead(learner), examples.collate
+    window = learner.window
+    training = WaveformExamples(waveforms, train_rows, window=window, augment=recipe.augment, seed=seed)
     choosing = WaveformExamples(waveforms, validation_rows, window=window) if len(validation_rows) else None
-    return training, choosing, model, collate_waveforms
+    return training, choosing, learner.trained(), learner.collate
 
 
 def _arguments(
-    recipe: Recipe, clips: int, *, validating: bool, saving: bool, seed: int, out: Path
+    recipe: Recipe, clips: int, *, figure: str | None, saving: bool, seed: int, out: Path
 ) -> TrainingArguments:
+    """How Transformers is to train ``clips`` clips; the epoch with the best ``figure`` is kept, or the last."""
     train = recipe.train
     device = choose_device()
+    precision = choose_precision(recipe, device)
     return TrainingArguments(
         output_dir=str(out),
         num_train_epochs=train.epochs,
+        max_steps=train.max_steps or -1,
         per_device_train_batch_size=train.batch_size,
-        per_device_eval_batch_size=EVALUATION_BATCH,
+        # A large audio model cannot be asked about more sound at once than it can learn from.
+        per_device_eval_batch_size=train.batch_size if recipe.brings_features else EVALUATION_BATCH,
+        gradient_accumulation_steps=train.accumulate,
         # Batch norm cannot normalise one clip by itself.
-        dataloader_drop_last=clips > train.batch_size and clips % train.batch_size == 1,
+        dataloader_drop_last=clips > train.batch_size > 1 and clips % train.batch_size == 1,
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
-        lr_scheduler_type="constant" if train.schedule == "constant" else "cosine",
         use_cpu=device.type == "cpu",
-        bf16=choose_precision(recipe, device) == "bf16",
-        eval_strategy="epoch" if validating else "no",
-        save_strategy="epoch" if saving else "no",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        eval_strategy="epoch" if figure else "no",
+        save_strategy="epoch" if figure or saving else "no",
         save_total_limit=1,
-        load_best_model_at_end=validating,
-        metric_for_best_model="accuracy" if validating else None,
+        load_best_model_at_end=figure is not None,
+        metric_for_best_model=figure,
+        greater_is_better=True if figure else None,
         logging_strategy="no",
         report_to=[],
         disable_tqdm=True,
@@ -382,13 +247,9 @@ def _printer() -> type[TrainerCallback]:
     return PrinterCallback
 
 
-def _measure_accuracy(prediction: Any) -> dict[str, float]:
-    logits, targets = prediction
-    return {"accuracy": float((logits.argmax(-1) == targets.argmax(-1)).mean())}
-
-
-def _last_checkpoint(folder: Path | None) -> str | None:
-    """The newest checkpoint that is whole: its state is written last, so a run killed before leaves it without."""
-    found = folder.glob("checkpoints/checkpoint-*/trainer_state.json") if folder else ()
+def _last_checkpoint(folder: Path | None, recipe: Recipe) -> str | None:
+    """The newest checkpoint that is whole: the file written last is there, so a run killed before is without it."""
+    last_file = RAW_WEIGHTS_FILE if recipe.train.average else "trainer_state.json"
+    found = folder.glob(f"checkpoints/checkpoint-*/{last_file}") if folder else ()
     steps = {int(path.parent.name.removeprefix("checkpoint-")): str(path.parent) for path in found}
     return steps[max(steps)] if steps else None

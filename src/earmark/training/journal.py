@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from earmark.files import write_text_whole
 from earmark.progress import is_live
 
 Record = dict[str, Any]
+OnRecord = Callable[[Record], None]
+VALIDATION_FIGURES = ("accuracy", "map")
 
 
 def read_history(path: Path) -> list[Record]:
@@ -30,13 +33,23 @@ class Journal(TrainerCallback):
         title: What is being trained, in the live line.
         validating: Whether a validation figure follows each epoch.
         plain_lines: Where no terminal watches, about this many lines a training.
+        on_record: Told every record; those of a run that is continued, too.
     """
 
-    def __init__(self, path: Path | None, title: str, *, validating: bool, plain_lines: int = 10) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        title: str,
+        *,
+        validating: bool,
+        plain_lines: int = 10,
+        on_record: OnRecord | None = None,
+    ) -> None:
         self.path = path
         self.title = title
         self.validating = validating
         self.plain_lines = plain_lines
+        self.on_record = on_record
         self.history: list[Record] = []
         self._tally: list[tuple[Any, Any, int]] = []
         self._bar: Any = None
@@ -51,6 +64,9 @@ class Journal(TrainerCallback):
         self._began = time.perf_counter()
         done = round(state.epoch or 0)
         self.history = [record for record in read_history(self.path) if record["epoch"] <= done] if self.path else []
+        if self.on_record is not None:
+            for record in self.history:
+                self.on_record(record)
         if is_live():
             self._open_bar(state.max_steps)
 
@@ -71,16 +87,26 @@ class Journal(TrainerCallback):
         self._tally = []
         self.history.append(record)
         if not self.validating:
-            self._tell(state, args)
+            self._tell(state)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         if self.history and metrics:
             self.history[-1]["validation_loss"] = metrics["eval_loss"]
-            self.history[-1]["validation_accuracy"] = metrics["eval_accuracy"]
-            self._tell(state, args)
+            for figure in VALIDATION_FIGURES:
+                if f"eval_{figure}" in metrics:
+                    self.history[-1][f"validation_{figure}"] = metrics[f"eval_{figure}"]
+            self._tell(state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.close()
+
+    def find_best_epoch(self) -> int:
+        """The first epoch with the best validation figure; the last epoch where none was taken."""
+        for figure in VALIDATION_FIGURES:
+            taken = [record.get(f"validation_{figure}", -1.0) for record in self.history]
+            if self.validating and any(value >= 0 for value in taken):
+                return 1 + taken.index(max(taken))
+        return len(self.history)
 
     def close(self) -> None:
         """Take the live line away, also when a training breaks off."""
@@ -88,10 +114,12 @@ class Journal(TrainerCallback):
             self._bar.stop()
             self._bar = None
 
-    def _tell(self, state: Any, args: Any) -> None:
+    def _tell(self, state: Any) -> None:
         if self.path is not None:
             write_text_whole(self.path, "".join(json.dumps(record) + "\n" for record in self.history))
-        epochs = int(args.num_train_epochs)
+        if self.on_record is not None:
+            self.on_record(self.history[-1])
+        epochs = state.num_train_epochs
         epoch = self.history[-1]["epoch"]
         if self._bar is not None:
             self._bar.update(self._task, figures=describe_briefly(self.history[-1], epochs))
@@ -124,7 +152,7 @@ def describe_briefly(record: Record, epochs: int) -> str:
         >>> describe_briefly({"epoch": 3, "loss": 0.5, "accuracy": 0.9, "learning_rate": 0.001}, 60)
         '3/60 loss 0.500 accuracy 90.0 % lr 1.0e-03'
     """
-    chosen = f" validation {record['validation_accuracy']:.1%}" if "validation_accuracy" in record else ""
+    chosen = "".join(f" {words}" for words in _describe_validation(record))
     rate = f" lr {record['learning_rate']:.1e}" if record.get("learning_rate") is not None else ""
     figures = f"{record['epoch']}/{epochs} loss {record['loss']:.3f} accuracy {record['accuracy']:.1%}{chosen}"
     return figures.replace("%", " %") + rate
@@ -138,8 +166,13 @@ def describe_epoch(record: Record, epochs: int) -> str:
         'epoch 3/60, loss 0.500, accuracy 90.0 %, learning rate 1.0e-03'
     """
     parts = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.3f}", f"accuracy {record['accuracy']:.1%}"]
-    if "validation_accuracy" in record:
-        parts.append(f"validation {record['validation_accuracy']:.1%}")
+    parts += _describe_validation(record)
     if record.get("learning_rate") is not None:
         parts.append(f"learning rate {record['learning_rate']:.1e}")
     return ", ".join(parts).replace("%", " %")
+
+
+def _describe_validation(record: Record) -> list[str]:
+    if "validation_map" in record:
+        return [f"validation mAP {record['validation_map']:.1%}"]
+    return [f"validation {record['validation_accuracy']:.1%}"] if "validation_accuracy" in record else []

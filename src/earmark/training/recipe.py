@@ -1,7 +1,8 @@
 """The recipe: everything that decides a training, as typed sections read from TOML.
 
-``[audio] [front_end] [model] [augment] [train]``; a shipped recipe states only what differs from the defaults below,
-and every key is what ``--set section.key=value`` takes.
+``[audio] [front_end] [model] [augment] [train]``; a shipped recipe states only what differs from the defaults in
+`earmark.training.sections`, or from the recipe it names as its ``base``, and every key is what
+``--set section.key=value`` takes.
 """
 
 import difflib
@@ -14,93 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from earmark.errors import RecipeError
+from earmark.training.sections import AudioSection, AugmentSection, FrontEndSection, ModelSection, TrainSection
 
 DEFAULT_RECIPE = "cnn"
+TIMM_PREFIXES = ("hf_hub:", "hf-hub:", "local-dir:")
 SHIPPED = resources.files("earmark.training") / "recipes"
-
-
-@dataclass(frozen=True)
-class AudioSection:
-    """What the model hears.
-
-    ``window_s``: the longest stretch it sees at once; ``"auto"`` fits it to the clips.
-    """
-
-    sample_rate: int = 32_000
-    window_s: float | Literal["auto"] = "auto"
-
-
-@dataclass(frozen=True)
-class FrontEndSection:
-    """Waveform -> features; what a kind does not know it refuses. See `earmark.models.front_ends`."""
-
-    kind: Literal["log_mel", "mel_statistics", "mfcc_mean"] = "log_mel"
-    n_fft: int = 1024
-    hop_length: int = 512
-    n_mels: int = 64
-    f_min: float = 0.0
-    f_max: float | None = None
-    mel_scale: Literal["slaney", "htk"] = "slaney"
-    mel_norm: Literal["slaney", "none"] = "slaney"
-    power: float = 2.0
-    decibels: bool = True
-    reference: Literal["one", "max"] = "one"
-    top_db: float | None = None
-    range_db: float = 60.0
-    n_mfcc: int = 40
-
-
-@dataclass(frozen=True)
-class ModelSection:
-    """Features -> logits: ``mlp``, ``cnn``, or any network timm knows by name.
-
-    ``hidden``, ``batch_norm`` and ``activation`` shape the MLP, ``widths`` the CNN, ``pretrained`` timm's networks.
-    """
-
-    name: str = "cnn"
-    hidden: tuple[int, ...] = (256,)
-    widths: tuple[int, ...] = (16, 32, 64, 128, 256)
-    dropout: float = 0.2
-    batch_norm: bool = True
-    activation: Literal["relu", "gelu", "silu"] = "relu"
-    pretrained: bool = False
-
-
-@dataclass(frozen=True)
-class AugmentSection:
-    """What happens to clips in training only; nothing by default.
-
-    ``mix``: the share of clips mixed with one of another class, at a ratio that counts loudness. ``roll``: turn each
-    clip round in time. ``gain_db``: louder or softer by up to this. ``mask_time_s`` and ``mask_mels``: one stretch of
-    time and one of the mel bands, up to this long, hidden.
-    """
-
-    mix: float = 0.0
-    roll: bool = False
-    gain_db: float = 0.0
-    mask_time_s: float = 0.0
-    mask_mels: int = 0
-
-
-@dataclass(frozen=True)
-class TrainSection:
-    """How the weights are found.
-
-    ``select``: ``"validation"`` keeps the epoch with the best validation accuracy and stops after ``patience`` epochs
-    without a better one; ``"last"`` holds nothing out and keeps the last. ``balance``: weigh the loss, or draw rare
-    classes more often. ``precision``: ``"auto"`` takes bf16 where the hardware computes in it.
-    """
-
-    epochs: int = 60
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    label_smoothing: float = 0.0
-    select: Literal["validation", "last"] = "validation"
-    patience: int = 15
-    balance: Literal["none", "weights", "sampler"] = "none"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -115,8 +34,21 @@ class Recipe:
     augment: AugmentSection = field(default_factory=AugmentSection)
     train: TrainSection = field(default_factory=TrainSection)
 
+    @property
+    def brings_features(self) -> bool:
+        """Whether the model is one of Transformers, which has features of its own: a Hub id, or a model directory."""
+        name = self.model.name
+        return not name.startswith(TIMM_PREFIXES) and ("/" in name or (Path(name) / "config.json").is_file())
+
+    @property
+    def augments(self) -> bool:
+        """Whether anything happens to clips in training."""
+        return any(asdict(self.augment).values())
+
     def front_end_settings(self) -> dict[str, Any]:
         """The settings the chosen kind of front end knows, for `earmark.models.front_ends.build_front_end`."""
+        if self.brings_features:
+            return {}
         from earmark.models.front_ends import FRONT_END_CONFIGS
 
         known = {entry.name for entry in fields(FRONT_END_CONFIGS[self.front_end.kind])}
@@ -134,8 +66,20 @@ _SMALLEST: dict[str, float] = {
     "train.epochs": 1,
     "train.batch_size": 1,
     "train.patience": 1,
+    "train.accumulate": 1,
+    "train.step_epochs": 1,
+    "model.size_px": 32,
 }
-_SHARES = {"model.dropout", "augment.mix", "train.label_smoothing"}
+_SHARES = {
+    "model.dropout",
+    "augment.mix",
+    "augment.spectrogram_gain",
+    "train.label_smoothing",
+    "train.warm_up",
+    "train.average",
+    "train.step_factor",
+    "train.plateau_factor",
+}
 
 
 def list_recipes() -> dict[str, str]:
@@ -190,7 +134,26 @@ def _read_tables(name: str) -> tuple[dict[str, Any], str]:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"The recipe {name} is not valid TOML: {error}.") from error
+    if "base" in tables:
+        tables = _lay_over(_read_base(tables.pop("base")), tables)
     return tables, str(tables.pop("name", label))
+
+
+def _read_base(name: Any) -> dict[str, Any]:
+    """The tables of the shipped recipe that another one starts from."""
+    if not isinstance(name, str) or name.endswith(".toml"):
+        raise RecipeError(f"base = {name!r} will not do; it takes the name of a shipped recipe such as 'cnn'.")
+    tables, _ = _read_tables(name)
+    return tables
+
+
+def _lay_over(base: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    """The settings of ``base``, those of ``tables`` in their place; a section that is none is left to be refused."""
+    merged = dict(base)
+    for key, value in tables.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = {**base[key], **value} if both else value
+    return merged
 
 
 def _parse_override(text: str) -> tuple[str, str, Any]:
@@ -220,6 +183,9 @@ def _build_recipe(name: str, tables: dict[str, Any]) -> Recipe:
             checked[key] = _check_value(f"{section}.{key}", value, hints[key])
         recipe = replace(recipe, **{section: replace(default, **checked)})
     _check_front_end(tables.get("front_end", {}), recipe)
+    _check_tuning(recipe)
+    if recipe.train.average == 1.0:
+        raise RecipeError("train.average = 1.0 would keep the weights of the start for ever; use 0.999 or less.")
     return recipe
 
 
@@ -231,11 +197,29 @@ def _check_section(section: str) -> None:
 def _check_front_end(stated: dict[str, Any], recipe: Recipe) -> None:
     known = recipe.front_end_settings()
     for key in stated:
+        if recipe.brings_features:
+            raise RecipeError(
+                f"front_end.{key} has no meaning for {recipe.model.name}, which brings its own features; leave it out."
+            )
         if key not in known:
             raise RecipeError(
                 f"front_end.{key} has no meaning for the {recipe.front_end.kind} front end; it knows "
                 f"{', '.join(name for name in known if name != 'kind')}."
             )
+
+
+def _check_tuning(recipe: Recipe) -> None:
+    tuning = recipe.model.tuning
+    if tuning != "full" and not recipe.brings_features:
+        raise RecipeError(
+            f"model.tuning = {tuning!r} is for audio models of Transformers, and model.name = {recipe.model.name!r} is "
+            "none; name one, such as ntu-spml/distilhubert."
+        )
+    if tuning == "probe" and recipe.augments:
+        raise RecipeError(
+            "model.tuning = 'probe' computes each clip once, so nothing of it can be augmented; "
+            "take what stands in [augment] out, or use 'lora'."
+        )
 
 
 def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
@@ -262,7 +246,7 @@ def _check_value(name: str, value: Any, hint: Any) -> Any:
             raise RecipeError(f"{name} = {value!r} is too small; use at least {low:g}.")
         if name in _SHARES and checked > 1.0:
             raise RecipeError(f"{name} = {value!r} is a share; use a value from 0 to 1.")
-    if isinstance(checked, tuple) and (not checked or min(checked) < 1):
+    if name in ("model.hidden", "model.widths") and (not checked or min(checked) < 1):
         raise RecipeError(f"{name} = {value!r} will not do; it takes a list of widths, each at least 1.")
     return checked
 
@@ -281,8 +265,9 @@ def _match(value: Any, hint: Any) -> Any:
         choices = (_match(value, choice) for choice in get_args(hint))
         return next((choice for choice in choices if choice is not _REFUSED), _REFUSED)
     if origin is tuple:
-        whole = isinstance(value, list | tuple) and all(type(item) is int for item in value)
-        return tuple(value) if whole else _REFUSED
+        kind = int if get_args(hint)[0] is int else dict
+        fitting = isinstance(value, list | tuple) and all(type(item) is kind for item in value)
+        return tuple(value) if fitting else _REFUSED
     if hint is float and type(value) is int:
         return float(value)
     return value if type(value) is hint else _REFUSED
@@ -295,7 +280,8 @@ def _describe(hint: Any) -> str:
     if origin is Union or origin is type(int | str):
         return " or ".join("'none'" if choice is type(None) else _describe(choice) for choice in get_args(hint))
     if origin is tuple:
-        return "a list of whole numbers such as [256, 64]"
+        whole = get_args(hint)[0] is int
+        return "a list of whole numbers such as [256, 64]" if whole else 'tables such as [{name = "Gain", p = 0.5}]'
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}[hint]
 
 
@@ -304,6 +290,8 @@ def to_tables(recipe: Recipe) -> dict[str, Any]:
     tables: dict[str, Any] = {"name": recipe.name, "description": recipe.description}
     for section in SECTIONS:
         values = recipe.front_end_settings() if section == "front_end" else asdict(getattr(recipe, section))
+        if not values:
+            continue
         tables[section] = {
             key: "none" if value is None else list(value) if isinstance(value, tuple) else value
             for key, value in values.items()

@@ -16,17 +16,20 @@ from earmark.data.clips import Clips, read_csv, write_csv
 from earmark.data.layouts import read_clips
 from earmark.data.splits import Split, split_clips
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
-from earmark.errors import ClipsError, RunError
+from earmark.errors import RunError
 from earmark.evaluation.evaluate import Answers, ask_model, load_sound
 from earmark.evaluation.report import write_report
 from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.progress import show_progress
-from earmark.training.build import build_model, check_recipe, fit_window, save_model
+from earmark.training.batches import EncodedClips
+from earmark.training.build import check_recipe, fit_window, save_model, settle_rate
 from earmark.training.card import write_card
-from earmark.training.fit import Fitted, caches_encoding, encode_clips, fit_model
-from earmark.training.recipe import Recipe, load_recipe, to_toml
+from earmark.training.fit import Fitted, encode_clips, fit_model
+from earmark.training.learners import Learner, build_learner
+from earmark.training.recipe import Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_model, describe_run
+from earmark.training.trackers import check_trackers, open_trackers
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,15 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """Accuracy on the test split, 0 to 1."""
-        return self.report["metrics"]["accuracy"]["value"]
+        """Accuracy on the test split, 0 to 1; mean average precision where clips have several labels each."""
+        metrics = self.report["metrics"]
+        return metrics[metrics["primary"]]["value"]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of a run."""
+        from earmark.evaluation.notebook import show_run
+
+        return show_run(self.report, self.folder / "report.html")
 
     def load_classifier(self) -> Classifier:
         """The trained model, ready to answer."""
@@ -63,25 +73,29 @@ def train(
     *,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
-    seed: int = 0,
+    seed: int | None = None,
     test_fold: int | None = None,
     strict: bool = False,
+    track: Sequence[str] = (),
 ) -> Run:
     """Train a classifier and measure it, once, on clips it never heard.
 
     Args:
-        clips: Labelled clips, or the folder or CSV they are read from.
+        clips: Labelled clips, or what they are read from: a folder, a CSV, a known dataset, a dataset's Hub id.
         recipe: A recipe's name, the path of a TOML file, or a `Recipe`.
         out: The run directory; ``runs/<time>-<recipe>`` if not given.
         overrides: ``"section.key=value"``, as ``--set`` takes them.
-        seed: Decides all that is random; the same seed on the same machine gives the same model.
+        seed: Decides all that is random; the same seed on the same machine gives the same model. The recipe's own if
+            not given.
         test_fold: The published fold to test on.
         strict: Refuse clips that cannot be heard instead of leaving them out by name.
+        track: Trackers that follow the training: ``"swanlab"``, ``"tensorboard"``, ``"wandb"``, ``"mlflow"``,
+            ``"trackio"``.
 
     Raises:
         ClipsError: clips that do not hold together, or too few of a class to be split.
         RecipeError: a recipe that does not exist or does not hold together.
-        RunError: ``out`` exists already.
+        RunError: ``out`` exists already, or a tracker that does not exist or is not installed.
 
     Example:
         >>> import earmark
@@ -91,22 +105,29 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     clips = clips if isinstance(clips, Clips) else read_clips(clips)
-    refuse_multi_label(clips)
-    validation = recipe.train.select == "validation"
+    recipe, seed = settle_seed(recipe, seed)
+    validation, how = recipe.train.select == "validation", recipe.train.split
     # Faults show before the decoding, and before anything is written.
     folder = choose_run_folder(out, recipe.name)
-    split_clips(clips, validation=validation, test_fold=test_fold, seed=seed)
-    check_recipe(recipe)
+    split_clips(clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
+    recipe = settle_rate(recipe, clips)
+    check_recipe(recipe, multi_label=clips.multi_label)
+    check_trackers(track)
     waveforms = hear_clips(clips, recipe, strict=strict)
-    split = split_clips(waveforms.clips, validation=validation, test_fold=test_fold, seed=seed)
+    split = split_clips(waveforms.clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
     recipe = fit_window(recipe, waveforms)
     make_run_folder(folder)
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
-    table = waveforms.clips.table.assign(split=split.parts)
-    write_csv(Clips(table, clips.labels, clips.multi_label, clips.source, clips.layout), folder / "clips.csv")
-    begun = {"seed": seed, "protocol": split.protocol, "source": clips.source, "left_out": waveforms.left_out}
+    write_csv(replace(waveforms.clips, table=waveforms.clips.table.assign(split=split.parts)), folder / "clips.csv")
+    begun = {
+        "seed": seed,
+        "protocol": split.protocol,
+        "source": clips.source,
+        "left_out": waveforms.left_out,
+        "track": list(track),
+    }
     write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
-    return _finish(folder, waveforms, split, recipe, seed=seed, resume=False)
+    return _finish(folder, waveforms, split, recipe, seed=seed, resume=False, track=track)
 
 
 def resume(folder: str | Path) -> Run:
@@ -126,16 +147,13 @@ def resume(folder: str | Path) -> Run:
     clips = Clips(clips.table, clips.labels, clips.multi_label, begun["source"], clips.layout)
     waveforms = replace(hear_clips(clips, recipe, strict=True), left_out=begun["left_out"])
     split = Split(waveforms.clips.table["split"].to_numpy(dtype=object), begun["protocol"])
-    return _finish(folder, waveforms, split, recipe, seed=begun["seed"], resume=True)
+    return _finish(folder, waveforms, split, recipe, seed=begun["seed"], resume=True, track=begun["track"])
 
 
-def refuse_multi_label(clips: Clips) -> None:
-    """Say so at once where clips have several labels each."""
-    if clips.multi_label:
-        raise ClipsError(
-            f"{clips.source} gives clips several labels each; Earmark reads and shows such clips, "
-            "but trains on one label a clip. Use a `label` column."
-        )
+def settle_seed(recipe: Recipe, seed: int | None) -> tuple[Recipe, int]:
+    """The recipe with the seed that counts, and that seed: the one asked for, else the recipe's own."""
+    seed = recipe.train.seed if seed is None else seed
+    return replace(recipe, train=replace(recipe.train, seed=seed)), seed
 
 
 def choose_run_folder(out: str | Path | None, name: str) -> Path:
@@ -165,50 +183,85 @@ def make_run_folder(folder: Path) -> None:
 
 
 def hear_clips(clips: Clips, recipe: Recipe, *, strict: bool) -> ClipWaveforms:
-    """Decode what is not stored yet, with a progress bar."""
+    """Decode what is not stored yet, with a progress bar; `settle_rate` must have settled the rate."""
+    rate = recipe.audio.sample_rate
+    assert isinstance(rate, int)
     with show_progress("Decoding") as advance:
-        return load_waveforms(clips, sample_rate=recipe.audio.sample_rate, strict=strict, on_progress=advance)
+        return load_waveforms(clips, sample_rate=rate, strict=strict, on_progress=advance)
 
 
-def _finish(folder: Path, waveforms: ClipWaveforms, split: Split, recipe: Recipe, *, seed: int, resume: bool) -> Run:
+def _finish(
+    folder: Path,
+    waveforms: ClipWaveforms,
+    split: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+    resume: bool,
+    track: Sequence[str],
+) -> Run:
     report = describe_run("train", recipe, waveforms, split, split.protocol, seed=seed)
-    set_seed(seed)
-    model = build_model(recipe, waveforms.clips.labels, multi_label=False)
-    if recipe.model.pretrained and (note := model.load_pretrained_backbone()):
-        report["notes"].append(note)
-    began = time.perf_counter()
-    encoded = None
-    if caches_encoding(recipe):
-        with show_progress("Computing features", "windows") as advance:
-            encoded = encode_clips(model, waveforms, advance)
-    train_rows = split.rows("train")
-    fitted = fit_model(
-        model,
-        waveforms,
-        recipe,
-        train_rows=train_rows,
-        validation_rows=split.rows("validation"),
-        seed=seed,
-        encoded=encoded,
-        folder=folder,
-        resume=resume,
-        title=recipe.name,
-    )
-    report["timing"]["train_s"] = round(time.perf_counter() - began, 2)
-    _tell_training(report, fitted, recipe)
-    report["model"] = describe_model(model, recipe)
-    settings: dict[str, Any] = {"waveforms": waveforms, "rows": train_rows}
-    classifier = save_model(model, folder / "model", card=write_card(recipe, report), **settings)
-    began = time.perf_counter()
-    with show_progress("Evaluating", "clips") as advance:
-        answers = ask_model(classifier, waveforms, split.rows("test"), advance)
-    majority = waveforms.clips.table["label"].iloc[train_rows].value_counts().index[0]
-    report["metrics"] = answers.measure(majority_label=majority, seed=seed)
-    report["timing"]["evaluate_s"] = round(time.perf_counter() - began, 2)
-    write_text_whole(folder / "model" / "README.md", write_card(recipe, report))
+    with open_trackers(track, folder=folder, title=report["title"], recipe_tables=to_tables(recipe)) as trackers:
+        set_seed(seed)
+        learner = build_learner(recipe, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)
+        if learner.note:
+            report["notes"].append(learner.note)
+        began = time.perf_counter()
+        fitted = fit_model(
+            learner,
+            waveforms,
+            recipe,
+            train_rows=split.rows("train"),
+            validation_rows=split.rows("validation"),
+            seed=seed,
+            encoded=encode_once(learner, waveforms),
+            folder=folder,
+            resume=resume,
+            title=recipe.name,
+            on_record=trackers.log_epoch,
+        )
+        report["timing"]["train_s"] = round(time.perf_counter() - began, 2)
+        _tell_training(report, fitted, recipe)
+        answers = _measure(folder, report, learner, waveforms, split, recipe, seed=seed)
+        trackers.log_report(report, answers.table)
+        report["trackers"] = trackers.hints()
     write_answers(folder, report, answers)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return Run(folder, report)
+
+
+def encode_once(learner: Learner, waveforms: ClipWaveforms) -> EncodedClips | None:
+    """What never changes in a run, computed once for every clip; nothing where all of it changes."""
+    if not learner.encodes_once:
+        return None
+    with show_progress("Computing features", "windows") as advance:
+        return encode_clips(learner, waveforms, advance)
+
+
+def _measure(
+    folder: Path,
+    report: dict[str, Any],
+    learner: Learner,
+    waveforms: ClipWaveforms,
+    split: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+) -> Answers:
+    """Save the model, and ask what was saved, once, about the test clips."""
+    report["model"] = describe_model(learner, recipe)
+    train_rows = split.rows("train")
+    card = write_card(recipe, report)
+    classifier = save_model(learner, folder / "model", card=card, waveforms=waveforms, rows=train_rows)
+    began = time.perf_counter()
+    with show_progress("Evaluating", "clips") as advance:
+        answers = ask_model(classifier, waveforms, split.rows("test"), advance)
+    targets = waveforms.targets()[train_rows]
+    majority = waveforms.clips.labels[int(targets.sum(0).argmax())]
+    report["metrics"] = answers.measure(majority_label=majority, prior=targets.mean(0), seed=seed)
+    report["timing"]["evaluate_s"] = round(time.perf_counter() - began, 2)
+    write_text_whole(folder / "model" / "README.md", write_card(recipe, report))
+    return answers
 
 
 def _tell_training(report: dict[str, Any], fitted: Fitted, recipe: Recipe) -> None:
