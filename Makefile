@@ -23,8 +23,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)   ## train, evaluate, report and predict on ten synthetic sounds
 	$(BIN)/earmark demo
 
+# A process a core and a thread a process: small tensors gain nothing from more, and wait for each other.
 test: $(READY)   ## the default tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: $(READY)   ## the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -304,7 +304,7 @@ def hub(monkeypatch):
         stand_in.loaded.append(arguments)
         return datasets.DatasetDict({"train": make_dataset([0, 1], ["cat", "dog"])})
 
-    monkeypatch.setattr(hub_dataset, "_offline_if_unreachable", lambda _: contextlib.nullcontext(True))
+    monkeypatch.setattr(hub_dataset, "offline_if_unreachable", lambda: contextlib.nullcontext(True))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", list_repo_files)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
@@ -340,7 +340,7 @@ def test_sound_files_on_the_hub_are_a_folder_like_any_other(hub, tmp_path, monke
     assert (repo_id, options["repo_type"], options["revision"]) == ("owner/name", "dataset", None)
     assert {"*.wav", "*.ogg", "*.csv"} < set(options["allow_patterns"])
     # Once it is here whole, no connection is needed; another one still is.
-    monkeypatch.setattr(hub_dataset, "_offline_if_unreachable", lambda _: contextlib.nullcontext(False))
+    monkeypatch.setattr(hub_dataset, "offline_if_unreachable", lambda: contextlib.nullcontext(False))
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: (_ for _ in ()).throw(ConnectionError("no route")))
     assert read_clips("hf://owner/name").table.equals(clips.table)
     assert len(hub.fetched) == 1

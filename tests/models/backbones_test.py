@@ -122,3 +122,15 @@ def test_pretrained_weights_that_cannot_be_had_are_said_in_a_sentence_and_leave_
         "cached. Training starts from random ones."
     )
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_a_picture_of_a_few_frames_is_never_a_single_column_before_it_is_halved():
+    # The bf16 gradient of such a convolution is not a number now and then; see `earmark.models.pictures`.
+    network = build_backbone({"name": "resnet10t", "dropout": 0.0}, 20, 8, 3, over_time=True)
+    sides = []
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.stride[0] > 1:
+            layer.register_forward_pre_hook(lambda _, inputs: sides.append(min(inputs[0].shape[-2:])))
+    network(make_pictures(2, 20, 8))
+    assert len(sides) == 4
+    assert min(sides) > 1

@@ -8,7 +8,8 @@ from transformers.utils import logging
 
 from earmark.errors import ModelError
 from earmark.models import hub as hub_module
-from earmark.models.hub import fetch_model, hide_progress, is_hub_id, offline_if_unreachable
+from earmark.models.hub import fetch_model, hide_progress, is_hub_id
+from earmark.reach import offline_if_unreachable
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nobody listens
 FILES = {

@@ -182,3 +182,10 @@ def test_decibels_that_are_counted_twice_get_twice_the_range(pair, tiny_cnn):
     waveform, _ = soundfile.read(pair[0], dtype="float32")
     view = build_view(doubled, [waveform], window=WINDOW, sample_rate=RATE)
     assert ">−160</text>" in draw_view(view.show(waveform), view, duration_s=0.5, highest_db=0.0)
+
+
+def test_where_only_spectrograms_change_the_reader_is_told(pair, tiny_cnn, tmp_path):
+    quiet = replace(tiny_cnn, augment=AugmentSection(mask_mels=4))
+    done = audition(pair[:1], quiet, out=tmp_path / "out", count=1)
+    assert done.notes == ("This recipe changes spectrograms alone: the sounds are all the same, the pictures are not.",)
+    assert np.array_equal(read(done.sounds[0]), read(done.sounds[1]))

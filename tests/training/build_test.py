@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
-from earmark.data.clips import build_clips
+from earmark.data.clips import Clips, build_clips
 from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import ClipsError
 from earmark.inference.classifier import Classifier
 from earmark.inference.golden import verify_model
-from earmark.training.build import fit_window, save_model
+from earmark.training.build import fit_window, save_model, settle_rate
 from earmark.training.learners import OwnLearner, build_model
 from earmark.training.recipe import Recipe, load_recipe
 
@@ -104,3 +105,19 @@ def test_an_earlier_model_is_replaced_whole(
     save_model(learner, folder, card="new", waveforms=waveforms, rows=np.array([0]))
     assert not (folder / "left over.txt").exists()
     assert (folder / "README.md").read_text(encoding="utf-8") == "new"
+
+
+def test_the_rate_is_the_files_own_up_to_32_khz(clips: Clips, tmp_path: Path) -> None:
+    def settle(*overrides: str) -> int | str:
+        return settle_rate(load_recipe("cnn", overrides), clips).audio.sample_rate
+
+    assert settle() == settle("audio.sample_rate=native") == 8000
+    assert settle("audio.sample_rate=16000") == 16_000
+    rows = []
+    for i, rate in enumerate((44_100, 44_100, 48_000)):
+        path = tmp_path / f"{i}.wav"
+        soundfile.write(path, np.zeros(rate // 10), rate)
+        rows.append({"path": str(path), "label": "ab"[i % 2]})
+    several = build_clips(rows)
+    assert settle_rate(load_recipe("cnn"), several).audio.sample_rate == 32_000
+    assert settle_rate(load_recipe("cnn", ["audio.sample_rate=native"]), several).audio.sample_rate == 44_100

@@ -6,18 +6,16 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from earmark.data.clips import Clips
 from earmark.data.saved_dataset import build_dataset_clips, import_datasets, quieten
 from earmark.data.store import find_cache_folder
 from earmark.errors import ClipsError
 from earmark.files import write_text_whole
+from earmark.reach import offline_if_unreachable
 from earmark.sound.decode import AUDIO_SUFFIXES
 
-_REACH_TIMEOUT_S = 4.0
 _CONVERTED = "refs/convert/parquet"  # where the Hub keeps Parquet copies of datasets that are made by a script
 _LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 PREFIX = "hf://"
@@ -75,7 +73,7 @@ def fetch_hub_dataset(name: str) -> Clips | Path:
     datasets = import_datasets()
     hub_id, configuration = _split_name(name)
     forbidden = datasets.config.HF_HUB_OFFLINE
-    with _offline_if_unreachable(datasets) as reachable, quieten(datasets):
+    with offline_if_unreachable() as reachable, quieten(datasets):
         try:
             if not reachable and (folder := _find_fetched(name)):
                 return folder
@@ -98,25 +96,6 @@ def _split_name(name: str) -> tuple[str, str | None]:
     """``owner/name`` and the configuration, if one is named."""
     owner, repository, *configuration = name.split("/")
     return f"{owner}/{repository}", configuration[0] if configuration else None
-
-
-@contextmanager
-def _offline_if_unreachable(datasets: Any) -> Iterator[bool]:
-    """Ask once whether the Hub or its mirror answers; if not, the libraries are told, or they try for half a minute."""
-    from huggingface_hub import constants, get_session
-
-    was_offline = (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
-    reachable = not any(was_offline)
-    if reachable:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=_REACH_TIMEOUT_S)
-        except Exception:  # every transport names its failures differently; each of them means the same here
-            reachable = False
-    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = not reachable
-    try:
-        yield reachable
-    finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = was_offline
 
 
 def _look_into(hub_id: str) -> tuple[str, Counter[str]]:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from earmark.errors import RecipeError
 from earmark.models.front_ends import Encoded, mark_frames
-from earmark.models.hub import offline_if_unreachable
 from earmark.models.pictures import MelPicture, build_picture
+from earmark.reach import offline_if_unreachable
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 OUTPUT_ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh}

@@ -9,8 +9,8 @@ from typing import Any
 
 from earmark.errors import ModelError
 from earmark.progress import Advance, is_live, show_progress
+from earmark.reach import offline_if_unreachable
 
-REACH_TIMEOUT_S = 4.0
 # What Transformers opens; other weights in a repository are the same again in other formats.
 MODEL_FILES = ["*.json", "model.safetensors", "model-*.safetensors", "adapter_model.safetensors", "golden.safetensors"]
 OLDER_WEIGHTS = ["pytorch_model*.bin"]
@@ -44,29 +44,6 @@ def show_upload() -> Iterator[None]:
     finally:
         if hiding:
             enable_progress_bars()
-
-
-@contextmanager
-def offline_if_unreachable() -> Iterator[bool]:
-    """Ask once whether the Hub (or the mirror in ``HF_ENDPOINT``) answers; if not, use only what is cached.
-
-    Yields:
-        Whether the Hub can be reached.
-    """
-    from huggingface_hub import constants, get_session
-
-    was_offline = constants.HF_HUB_OFFLINE
-    reachable = not was_offline
-    if reachable:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=REACH_TIMEOUT_S)
-        except Exception:  # every transport names its failures differently; each of them means the same here
-            reachable = False
-    constants.HF_HUB_OFFLINE = not reachable
-    try:
-        yield reachable
-    finally:
-        constants.HF_HUB_OFFLINE = was_offline
 
 
 def is_hub_id(name: str) -> bool:

@@ -7,11 +7,16 @@ from torch import Tensor, nn
 from earmark.models.front_ends import Encoded, mark_frames
 
 PATCHES = 32  # a picture's sides are filled up to a multiple of this, which every usual patch size divides
+# Image networks halve a picture five times. A narrower one is a single column before the last halving, whose gradient
+# oneDNN 3 computes in bf16 (AVX-512, PyTorch 2.15) from memory past the tensor's end: not a number, now and then.
+NARROWEST = 32
 COLOURS = 256
 
 
 class MelPicture(nn.Module):
-    """One channel, a band a row and a frame a column, filled up with zeros where the network needs whole patches.
+    """One channel, a band a row and a frame a column, filled up with zeros to what the network needs.
+
+    That is 32 pixels a side, or whole patches.
 
     Args:
         n_mels: Mel bands.
@@ -28,7 +33,7 @@ class MelPicture(nn.Module):
         super().__init__()
         self.n_mels = n_mels
         self.frames = frames
-        self.margin = (0, 0, 0, 0)
+        self.margin = (0, max(0, NARROWEST - frames), 0, max(0, NARROWEST - n_mels))
 
     def fill_patches(self) -> tuple[int, int]:
         """Fill both sides up to whole patches from now on; (height, width) in pixels."""

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 from earmark.errors import EarmarkError, ModelError, RunError
 from earmark.inference.classifier import Classifier, find_model
 from earmark.inference.golden import verify_model
-from earmark.models.hub import (
-    explain_wrong_token,
-    find_refusal,
-    is_hub_id,
-    offline_if_unreachable,
-    show_upload,
-)
+from earmark.models.hub import explain_wrong_token, find_refusal, is_hub_id, show_upload
+from earmark.reach import offline_if_unreachable
 from earmark.training.card import PLACE, hide_places
 from earmark.training.run import Run
 

@@ -25,7 +25,7 @@ from earmark.training.augmentation import check_disturbance
 from earmark.training.learners import Learner, build_model
 from earmark.training.recipe import Recipe
 
-DEFAULT_RATE_HZ = 32_000
+HIGHEST_RATE_HZ = 32_000  # what "auto" takes at most: hardly a sound is told from others by what lies above 16 kHz
 SHORTEST_WINDOW_S = 1.0
 LONGEST_WINDOW_S = 10.0  # of a spectrogram seen as it is
 LONGEST_WHOLE_S = 30.0  # of what sums a clip up, or shrinks it into a square
@@ -33,6 +33,8 @@ LONGEST_WHOLE_S = 30.0  # of what sums a clip up, or shrinks it into a square
 
 def settle_rate(recipe: Recipe, clips: Clips) -> Recipe:
     """The recipe with its sample rate in Hz: as given, the pretrained model's own, or the one most files have.
+
+    ``"auto"`` takes no more than 32 kHz of the latter, and never more than there is: bands without sound teach nothing.
 
     Raises:
         RecipeError: a rate that the pretrained model does not take.
@@ -48,10 +50,11 @@ def settle_rate(recipe: Recipe, clips: Clips) -> Recipe:
                 f"{recipe.model.name} hears {rate} Hz, not audio.sample_rate = {asked}; leave that setting out, "
                 "and sound of any rate is converted."
             )
-    elif asked == "native":
-        rate = find_usual_rate(clips)
+    elif isinstance(asked, int):
+        rate = asked
     else:
-        rate = DEFAULT_RATE_HZ if asked == "auto" else asked
+        rate = find_usual_rate(clips)
+        rate = min(rate, HIGHEST_RATE_HZ) if asked == "auto" else rate
     return replace(recipe, audio=replace(recipe.audio, sample_rate=rate))
 
 
@@ -59,7 +62,7 @@ def find_usual_rate(clips: Clips) -> int:
     """The sample rate most of the clips' files have, Hz; the highest of equally frequent ones."""
     with show_progress("Looking at files") as advance:
         rates = describe_clips(clips, advance).sample_rates
-    return max(rates, key=lambda rate: (rates[rate], rate), default=DEFAULT_RATE_HZ)
+    return max(rates, key=lambda rate: (rates[rate], rate), default=HIGHEST_RATE_HZ)
 
 
 def fit_window(recipe: Recipe, waveforms: ClipWaveforms) -> Recipe:

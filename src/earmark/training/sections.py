@@ -8,8 +8,8 @@ from typing import Any, Literal
 class AudioSection:
     """What the model hears.
 
-    ``sample_rate``: Hz; ``"auto"`` is what a pretrained model wants, else 32,000; ``"native"`` is the rate most of the
-    files have. ``window_s``: the longest stretch heard at once; ``"auto"`` fits it to the clips.
+    ``sample_rate``: Hz; ``"native"`` is the rate most of the files have, ``"auto"`` what a pretrained model wants, else
+    the files' own up to 32,000. ``window_s``: the longest stretch heard at once; ``"auto"`` fits it to the clips.
     """
 
     sample_rate: int | Literal["auto", "native"] = "auto"

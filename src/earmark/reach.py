@@ -1,0 +1,38 @@
+"""Whether the Hugging Face Hub answers: asked once, instead of a minute of retries before the plain sentence."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+REACH_TIMEOUT_S = 4.0
+
+
+@contextmanager
+def offline_if_unreachable() -> Iterator[bool]:
+    """Ask once whether the Hub (or the mirror in ``HF_ENDPOINT``) answers; if not, use only what is cached.
+
+    Transformers, timm and ``datasets`` then look nowhere else; the last keeps a switch of its own, if it is loaded.
+
+    Yields:
+        Whether the Hub can be reached.
+    """
+    from huggingface_hub import constants, get_session
+
+    switches: list[Any] = [constants]
+    if "datasets" in sys.modules:
+        switches.append(sys.modules["datasets"].config)
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    reachable = not any(before)
+    if reachable:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=REACH_TIMEOUT_S)
+        except Exception:  # every transport names its failures differently; each of them means the same here
+            reachable = False
+    for switch in switches:
+        switch.HF_HUB_OFFLINE = not reachable
+    try:
+        yield reachable
+    finally:
+        for switch, was_offline in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = was_offline
