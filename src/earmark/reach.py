@@ -19,20 +19,22 @@ def offline_if_unreachable() -> Iterator[bool]:
     """
     from huggingface_hub import constants, get_session
 
-    switches: list[Any] = [constants]
-    if "datasets" in sys.modules:
-        switches.append(sys.modules["datasets"].config)
-    before = [switch.HF_HUB_OFFLINE for switch in switches]
-    reachable = not any(before)
+    before = constants.HF_HUB_OFFLINE
+    reachable = not before
     if reachable:
         try:
             get_session().head(constants.ENDPOINT, timeout=REACH_TIMEOUT_S)
         except Exception:  # every transport names its failures differently; each of them means the same here
             reachable = False
-    for switch in switches:
-        switch.HF_HUB_OFFLINE = not reachable
+    _switch_offline(constants, not reachable)
     try:
         yield reachable
     finally:
-        for switch, was_offline in zip(switches, before, strict=True):
-            switch.HF_HUB_OFFLINE = was_offline
+        _switch_offline(constants, before)
+
+
+def _switch_offline(constants: Any, offline: bool) -> None:
+    constants.HF_HUB_OFFLINE = offline
+    # Set each time, never restored: `datasets` copies the switch when it is imported, which may be in between.
+    if "datasets" in sys.modules:
+        sys.modules["datasets"].config.HF_HUB_OFFLINE = offline

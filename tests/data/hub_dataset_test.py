@@ -305,7 +305,7 @@ def hub(monkeypatch):
         return datasets.DatasetDict({"train": make_dataset([0, 1], ["cat", "dog"])})
 
     monkeypatch.setattr(hub_dataset, "offline_if_unreachable", lambda: contextlib.nullcontext(True))
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", list_repo_files)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)

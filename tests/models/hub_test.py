@@ -56,6 +56,14 @@ def test_who_asked_to_stay_offline_stays_offline(monkeypatch, hub):
     assert constants.HF_HUB_OFFLINE is True
 
 
+def test_datasets_imported_while_offline_does_not_keep_it_so(monkeypatch, hub):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with offline_if_unreachable() as reachable:
+        assert reachable
+        assert datasets.config.HF_HUB_OFFLINE is False
+
+
 @pytest.mark.parametrize("shown", [True, False])
 def test_transformers_bars_are_hidden_and_come_back_if_they_were_there(shown):
     before = logging.is_progress_bar_enabled()

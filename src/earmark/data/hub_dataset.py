@@ -71,8 +71,10 @@ def fetch_hub_dataset(name: str) -> Clips | Path:
         ('airplane', 'breathing')
     """
     datasets = import_datasets()
+    from huggingface_hub import constants
+
     hub_id, configuration = _split_name(name)
-    forbidden = datasets.config.HF_HUB_OFFLINE
+    forbidden = constants.HF_HUB_OFFLINE
     with offline_if_unreachable() as reachable, quieten(datasets):
         try:
             if not reachable and (folder := _find_fetched(name)):
