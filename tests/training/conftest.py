@@ -2,6 +2,7 @@
 
 import os
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from earmark.data.clips import Clips
 from earmark.data.layouts import read_clips
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
+from earmark.evaluation import report_clips
 from earmark.training.recipe import Recipe, load_recipe
 from earmark.training.run import Run, train
 
@@ -60,6 +62,15 @@ def write_sound(path: Path, samples: np.ndarray) -> str:
     return str(path)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures() -> Iterator[None]:
+    """Reports with two mistakes and three examples: twenty pictures a run would take longer than its training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_clips, "MISTAKES", 2)
+        patch.setattr(report_clips, "EXAMPLES", 3)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of class folders: beep, hiss, hum."""
@@ -99,5 +110,5 @@ def tiny_cnn() -> Recipe:
 
 @pytest.fixture(scope="session")
 def quick_run(clips: Clips, tiny_quick: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One finished run, to be looked at and not to be changed."""
+    """One finished run with all its pictures, to be looked at and not to be changed."""
     return train(clips, tiny_quick, out=tmp_path_factory.mktemp("runs") / "quick", seed=5)

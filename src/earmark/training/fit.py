@@ -1,5 +1,6 @@
 """One training, on Transformers' Trainer: a learner, some clips to learn from, perhaps some to choose by."""
 
+import gc
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -144,7 +145,7 @@ def fit_model(
     trainer.remove_callback(_printer())
     try:
         threads = _single_thread() if encoded is not None else nullcontext()
-        with interruption.listen(), hide_progress(), threads:
+        with interruption.listen(), hide_progress(), threads, _frozen_garbage():
             trainer.train(resume_from_checkpoint=checkpoint)
     finally:
         journal.close()
@@ -164,6 +165,20 @@ def _choose_callbacks(
     if validating:
         chosen.append(Patience(early_stopping_patience=recipe.train.patience))
     return chosen
+
+
+@contextmanager
+def _frozen_garbage() -> Iterator[None]:
+    """What is there before a training is passed over by the garbage collector.
+
+    The Trainer collects in full before it starts: 0.35 s over the half million objects of the imports, for each of the
+    fifty short trainings of a cross-validation.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager
