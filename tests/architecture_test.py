@@ -34,6 +34,7 @@ WRITERS = {
     "cli/demo.py",
     "training/audition.py",
 }  # they write sounds with soundfile
+ENCODERS = {"sound/codecs.py"}  # it encodes with PyAV what `decode` then reads
 DOCTORS = {"cli/doctor.py"}  # it asks soundfile and PyAV what they can
 
 
@@ -100,7 +101,7 @@ def test_only_the_decoder_decodes() -> None:
         for _, module in find_imports(path):
             if module.split(".")[0] in ("soundfile", "av"):
                 uses.setdefault(relative(path), set()).add(module.split(".")[0])
-    others = uses.keys() - DECODERS - WRITERS - DOCTORS
+    others = uses.keys() - DECODERS - WRITERS - ENCODERS - DOCTORS
     assert not others, f"{others} import a decoder; `earmark.sound.decode` is the only way in"
     assert all(uses.get(name, {"soundfile"}) == {"soundfile"} for name in WRITERS)
     for name in WRITERS & uses.keys():
@@ -108,6 +109,13 @@ def test_only_the_decoder_decodes() -> None:
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
         asked = {call.attr for call in calls if isinstance(call.value, ast.Name) and call.value.id == "soundfile"}
         assert not asked & {"read", "blocks", "info", "SoundFile"}, f"{name} reads with soundfile: {asked}"
+    for name in ENCODERS:
+        tree = ast.parse((SOURCE / name).read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        opened = [ast.unparse(call) for call in calls if ast.unparse(call.func) == "av.open"]
+        assert uses[name] == {"av"}
+        assert opened
+        assert all("mode='w'" in call for call in opened), f"{name} opens with PyAV what it does not write: {opened}"
     # Nor by another way: what else reads sound is not among what is imported.
     roots = {module.split(".")[0] for path in FILES for _, module in find_imports(path)}
     assert not roots & {"torchaudio", "torchcodec", "librosa", "audioread", "pydub"}
@@ -148,11 +156,13 @@ def test_import_earmark_costs_nothing() -> None:
     [
         "--help",
         "train --help",
+        "compare --help",
         "predict --help",
         "show --help",
         "push --help",
         "data show --help",
         "data download --help",
+        "data audit --help",
         "data augment --help",
         "--version",
     ],

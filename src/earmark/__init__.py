@@ -13,9 +13,13 @@ _HOMES = {
     "Clips": "earmark.data.clips",
     "Recipe": "earmark.training.recipe",
     "Run": "earmark.training.run",
+    "audit": "earmark.evaluation.audit",
+    "compare": "earmark.training.comparison",
     "crossval": "earmark.training.crossval",
     "decode": "earmark.sound.decode",
+    "drift": "earmark.evaluation.drift",
     "evaluate": "earmark.training.assess",
+    "explain": "earmark.inference.explanation",
     "load_recipe": "earmark.training.recipe",
     "probe": "earmark.sound.decode",
     "push": "earmark.publishing.hub",
@@ -26,11 +30,15 @@ _HOMES = {
 if TYPE_CHECKING:
     from earmark.data.clips import Clips as Clips
     from earmark.data.layouts import read_clips as read_clips
+    from earmark.evaluation.audit import audit as audit
+    from earmark.evaluation.drift import drift as drift
     from earmark.inference.classifier import Classifier as Classifier
+    from earmark.inference.explanation import explain as explain
     from earmark.publishing.hub import push as push
     from earmark.sound.decode import decode as decode
     from earmark.sound.decode import probe as probe
     from earmark.training.assess import evaluate as evaluate
+    from earmark.training.comparison import compare as compare
     from earmark.training.crossval import crossval as crossval
     from earmark.training.recipe import Recipe as Recipe
     from earmark.training.recipe import load_recipe as load_recipe

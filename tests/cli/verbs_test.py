@@ -189,6 +189,62 @@ def test_evaluate_measures_the_test_part_as_the_run_did(trained: Trained, tmp_pa
     assert call.out.splitlines()[-1] == f"Report: {tmp_path / 'run' / 'report.html'}"
 
 
+def test_crossval_of_several_seeds_shows_each_and_leaves_a_model_to_ship(sounds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ("--folds", "2", "--seeds", "2", "--refit", "--out", str(out))
+    call = run_here("crossval", str(sounds), "-r", "quick", *options, *TINY)
+    assert call.code == 0
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    lines = [line.split() for line in call.out.splitlines()]
+    assert ["fold", "clips", "seed", "0", "seed", "1", "mean"] in lines
+    by_fold = [[row["accuracy"] for row in report["folds"] if row["fold"] == fold] for fold in (1, 2)]
+    for fold, figures in enumerate(by_fold, start=1):
+        assert [str(fold), "10", *(f"{value:.1%}" for value in (*figures, sum(figures) / 2))] in lines
+    mean = report["fold_mean"]
+    spread = f"standard deviation over folds {mean['deviation']:.1%}, over seeds {mean['seed_deviation']:.1%}"
+    assert f"Mean of the folds: {mean['accuracy']:.1%}, {spread}" in call.out
+    assert call.out.splitlines()[-1] == f"Label a file: earmark predict {out / 'model'} FILE"
+    answer = run_here("predict", str(out), str(next(sounds.rglob("*.wav"))))
+    assert answer.code == 0
+    assert any(label in answer.out for label in report["data"]["labels"])
+
+
+def test_crossval_takes_sounds_or_a_run_to_continue(sounds: Path, tmp_path: Path) -> None:
+    for arguments in ((), (str(sounds), "--resume", str(tmp_path))):
+        assert run_here("crossval", *arguments).code == 2
+
+
+def test_clips_that_the_model_learned_from_stop_it_in_one_sentence(
+    trained: Trained, sounds: Path, tmp_path: Path
+) -> None:
+    ask = ["evaluate", str(trained.folder), str(sounds), "--out", str(tmp_path / "run")]
+    call = run_alone(*ask)
+    assert (call.code, call.out) == (2, "")
+    assert call.err.startswith("earmark: The model learned from 16 of these 20 clips: hiss 嘶/")
+    assert "or go on with --allow-leak" in call.err
+    assert not (tmp_path / "run").exists()
+    call = run_here(*ask, "--allow-leak")
+    assert call.code == 0
+    first, second, *_ = call.out.splitlines()
+    assert first.startswith("LEAK: The model learned from part of what it is asked about, so the figures are too good")
+    assert second.startswith("  the model learned from 16 of these 20 clips: hiss 嘶/")
+    assert "These test clips were read for the first time." in call.out.splitlines()
+
+
+@pytest.mark.parametrize("verb", ["train", "crossval"])
+def test_a_split_that_leaks_is_refused_and_allowed(verb: str, sounds: Path, tmp_path: Path) -> None:
+    rows = [f"{path},{path.parent.name},{1 + i % 3},g{i % 4}" for i, path in enumerate(sorted(sounds.glob("*/*.wav")))]
+    (tmp_path / "clips.csv").write_text("path,label,fold,group\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    given = [verb, str(tmp_path / "clips.csv"), "-r", "quick", "--out", str(tmp_path / "run"), *TINY]
+    call = run_alone(*given)
+    assert (call.code, call.out) == (2, "")
+    assert call.err.startswith("earmark: 4 groups stand on two ")
+    assert len(call.err.splitlines()) == 1
+    call = run_here(*given, "--allow-leak")
+    assert call.code == 0
+    assert any(line.startswith("LEAK: ") for line in call.out.splitlines())
+
+
 def test_crossval_shows_every_fold(sounds: Path, tmp_path: Path) -> None:
     call = run_here("crossval", str(sounds), "-r", "quick", "--folds", "2", "--out", str(tmp_path / "run"), *TINY)
     assert call.code == 0

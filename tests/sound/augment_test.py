@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from earmark.sound.augment import DisturbSpectrogram, change_gain, measure_level_db, mix_loudness_aware, roll
+from earmark.sound.augment import DisturbSpectrogram, change_gain, mix_loudness_aware, roll
+from earmark.sound.level import measure_level_db
 from earmark.sound.synthesis import synthesise
 
 RATIOS = [0.05, 0.25, 0.5, 0.8, 0.95]

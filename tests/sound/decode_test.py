@@ -15,7 +15,8 @@ import pytest
 import soundfile
 
 from earmark.errors import SoundError
-from earmark.sound.decode import AUDIO_SUFFIXES, SoundInfo, SoundWarning, decode, probe, stream
+from earmark.sound.channels import mix_to_mono
+from earmark.sound.decode import AUDIO_SUFFIXES, SoundInfo, SoundWarning, decode, decode_channels, probe, stream
 
 TONE_HZ = 440.0
 LEVEL = 0.5
@@ -630,3 +631,65 @@ def test_import_loads_neither_ffmpeg_nor_torch():
     program = "import sys, earmark.sound.decode; print([m for m in ('av', 'torch', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- as stored -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype", "bit_depth"),
+    [
+        ("WAV", "PCM_U8", 8),
+        ("WAV", "PCM_24", 24),
+        ("WAV", "FLOAT", 32),
+        ("FLAC", "PCM_16", 16),
+        ("OGG", "VORBIS", None),
+    ],
+)
+def test_the_channels_as_stored_mix_to_what_decode_gives(kind, subtype, bit_depth):
+    left_and_right = np.stack([noise(16_000, 0.5), 0.3 * tone(16_000)[:8_000]], axis=1)
+    content = as_bytes(left_and_right, 16_000, kind, subtype)
+    recording = decode_channels(content)
+    assert (recording.sample_rate, recording.bit_depth, recording.fault) == (16_000, bit_depth, "")
+    assert recording.samples.shape == (8_000, 2)
+    assert np.array_equal(recording.samples.mean(axis=1, dtype=np.float32), decode(content)[0])
+
+
+def test_one_channel_as_stored_is_what_decode_gives():
+    content = as_bytes(noise(16_000, 0.5), 16_000)
+    assert np.array_equal(decode_channels(content, start_s=0.1, duration_s=0.2).samples, decode(content)[0][1600:4800])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "encoder", "bit_depth"),
+    [(".m4a", "aac", "aac", None), (".webm", "opus", "libopus", None), (".mkv", "pcm_16", "pcm_s16le", 16)],
+)
+def test_what_ffmpeg_reads_keeps_its_channels(tmp_path, suffix, codec, encoder, bit_depth):
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w") as media:
+        stream_ = media.add_stream(encoder, rate=48_000, layout="stereo")
+        samples = np.stack([0.4 * tone(48_000), np.zeros_like(tone(48_000))]).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        frame.sample_rate = 48_000
+        for packet in (*stream_.encode(frame), *stream_.encode(None)):
+            media.mux(packet)
+    recording = decode_channels(path)
+    assert (recording.codec, recording.bit_depth, recording.sample_rate) == (codec, bit_depth, 48_000)
+    assert np.array_equal(mix_to_mono(recording.samples.T), decode(path)[0])
+    assert np.abs(recording.samples[:, 0]).max() > 0.15
+    assert np.abs(recording.samples[:, 1]).max() < 0.01
+
+
+def test_broken_values_and_a_cut_file_are_told_and_kept():
+    samples = noise(16_000, 0.5).astype(np.float32)
+    samples[100] = np.nan
+    recording = decode_channels(as_bytes(samples, 16_000, "WAV", "FLOAT"))
+    assert np.flatnonzero(np.isnan(recording.samples)).tolist() == [100]
+    cut = decode_channels(as_bytes(noise(16_000, 0.5), 16_000)[:-2_000])
+    assert "promises" in cut.fault
+    assert len(cut.samples) == 7_000
+
+
+def test_a_part_beyond_the_end_is_refused_as_stored():
+    with pytest.raises(SoundError, match=r"ends before 3"):
+        decode_channels(as_bytes(noise(16_000, 0.5), 16_000), start_s=3.0)

@@ -21,7 +21,7 @@ def label_again(clips: Clips, **names: str) -> Clips:
 
 
 def test_the_figures_are_those_of_the_answers(quick_run: Run, sounds: Path, tmp_path: Path) -> None:
-    run = evaluate(quick_run.folder, sounds, out=tmp_path / "run")
+    run = evaluate(quick_run.folder, sounds, out=tmp_path / "run", allow_leak=True)
     answers = pd.read_csv(run.folder / "predictions.csv", encoding="utf-8")
     assert len(answers) == 36
     assert run.accuracy == pytest.approx(accuracy_score(answers["label"], answers["predicted"]))
@@ -29,6 +29,7 @@ def test_the_figures_are_those_of_the_answers(quick_run: Run, sounds: Path, tmp_
     assert run.report["data"]["split"] == {"test": 36}
     assert "nothing was trained or chosen on them here" in run.report["protocol"]
     assert {path.name for path in run.folder.iterdir()} == {"predictions.csv", "report.json", "report.html"}
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"} == {"run", "ledger.jsonl"}
     assert json.loads((run.folder / "report.json").read_text(encoding="utf-8"))["kind"] == "evaluate"
 
 
@@ -44,14 +45,14 @@ def test_the_test_part_of_a_run_scores_what_the_run_scored(quick_run: Run, tmp_p
 
 def test_some_of_the_models_classes_are_enough(quick_run: Run, clips: Clips, tmp_path: Path) -> None:
     few = build_clips([row for row in clips.table.to_dict("records") if row["label"] != "hiss"])
-    run = evaluate(quick_run.model_folder, few, out=tmp_path / "run")
+    run = evaluate(quick_run.model_folder, few, out=tmp_path / "run", allow_leak=True)
     assert run.report["metrics"]["clips"] == 24
     assert run.report["data"]["labels"] == ["beep", "hum"]
 
 
 def test_labels_the_model_does_not_know_are_named(quick_run: Run, clips: Clips, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"labels the model does not know \(buzz\); it knows beep, hiss, hum\."):
-        evaluate(quick_run.folder, label_again(clips, hum="buzz"), out=tmp_path / "run")
+        evaluate(quick_run.folder, label_again(clips, hum="buzz"), out=tmp_path / "run", allow_leak=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -70,7 +71,7 @@ def test_clips_that_cannot_be_heard_are_left_out_or_refused(quick_run: Run, clip
     broken = tmp_path / "broken.wav"
     broken.touch()
     rows = [*clips.table.to_dict("records"), {"path": str(broken), "label": "hum"}]
-    run = evaluate(quick_run.folder, build_clips(rows), out=tmp_path / "run")
+    run = evaluate(quick_run.folder, build_clips(rows), out=tmp_path / "run", allow_leak=True)
     assert [entry["path"] for entry in run.report["data"]["left_out"]] == [str(broken)]
     assert run.report["metrics"]["clips"] == 36
     with pytest.raises(ClipsError, match="--strict allows none"):

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from earmark.data.clips import Clips, build_clips
+from earmark.data.leaks import hash_sound
 from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import ClipsError
+from earmark.evaluation.sound_sample import unpack_sample
 from earmark.inference.classifier import Classifier
 from earmark.inference.golden import verify_model
 from earmark.training.build import fit_window, save_model, settle_rate
@@ -91,9 +93,19 @@ def test_a_model_remembers_clips_by_hash_and_group(
 ) -> None:
     memory = json.loads((saved[1] / "training_data.json").read_text(encoding="utf-8"))
     assert memory["clips"] == [
-        {"hash": waveforms.content_keys[row], "group": group} for row, group in ((3, "a"), (0, None), (30, None))
+        {"hash": waveforms.content_keys[row], "sound": hash_sound(waveforms.read(row)), "group": group}
+        for row, group in ((3, "a"), (0, None), (30, None))
     ]
     assert memory["quantiles"] == [0.0, 0.1, 0.5, 0.9, 1.0]
+
+
+def test_a_model_remembers_how_its_clips_sounded(
+    saved: tuple[torch.nn.Module, Path, Classifier], waveforms: ClipWaveforms
+) -> None:
+    memory = json.loads((saved[1] / "training_data.json").read_text(encoding="utf-8"))
+    sample = unpack_sample(memory["sound"], "the model")
+    duration_s = waveforms.lengths[[0, 3, 30]] / waveforms.store.sample_rate
+    assert sorted(sample.traits["duration_s"]) == pytest.approx(sorted(duration_s), abs=1e-3)
 
 
 def test_an_earlier_model_is_replaced_whole(

@@ -89,7 +89,7 @@ def test_the_body_tells_the_figures_with_what_surrounds_them(recipe: Recipe) -> 
     spread = f"{accuracy['low']:.1%} to {accuracy['high']:.1%}"
     assert f"| Accuracy | {accuracy['value']:.1%} | {spread} |" in card
     assert f"| Accuracy of always saying '{LABELS[0]}' | 35.0% |  |" in card
-    assert "On 40 test clips, read once. Tested on a fifth of the clips." in card
+    assert "On 40 test clips, read once by this run. Tested on a fifth of the clips." in card
     assert "95 % bootstrap over 40 clips" in card
     assert all(f"{row['f1']:.1%} | {row['support']} |" in card for row in report["metrics"]["per_class"])
     assert "my sounds: 200 clips (160 train, 40 test)." in card

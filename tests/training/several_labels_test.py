@@ -40,7 +40,7 @@ def check_figures(run: Run) -> None:
     expected = np.mean([average_precision_score(truth[:, i], scores[:, i]) for i in range(len(labels))])
     assert run.report["metrics"]["primary"] == "map"
     assert run.accuracy == pytest.approx(expected, abs=1e-4)
-    assert (run.folder / "report.html").read_text(encoding="utf-8").count("mAP")
+    assert "mean average precision on" in (run.folder / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("recipe", "overrides"), [("quick", TINY_QUICK), ("cnn", [*TINY_CNN, "train.average=0.9"])])
@@ -50,7 +50,7 @@ def test_our_own_models_name_several_labels(several: Clips, recipe: str, overrid
     check_figures(run)
     scores = [entry["score"] for entry in run.load_classifier().classify(several.table["path"].iloc[0])]
     assert sum(scores) != pytest.approx(1.0)  # each label stands on its own
-    again = evaluate(run.folder, several, out=tmp_path / "again")
+    again = evaluate(run.folder, several, out=tmp_path / "again", allow_leak=True)
     assert again.report["metrics"]["clips"] == len(several)
 
 

@@ -1,4 +1,4 @@
-"""The verbs about data: `data show`; `data download` and `data augment` have files of their own."""
+"""The verbs about data: `data show`; `data audit`, `data download` and others have files of their own."""
 
 import math
 from pathlib import Path
@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from earmark.cli.audit import apply, audit
 from earmark.cli.augment import augment
 from earmark.cli.download import download
+from earmark.cli.drift import drift
 
 app = typer.Typer(help="Look at labelled sounds before anything is trained.", no_args_is_help=True)
 app.command("download")(download)
+app.command("audit")(audit)
+app.command("apply")(apply)
 app.command("augment")(augment)
+app.command("drift")(drift)
 
 
 @app.callback()

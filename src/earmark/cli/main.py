@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from earmark.cli import data, demo, doctor, predicting, publishing, recipes, show, training
+from earmark.cli import compare, data, demo, doctor, predicting, publishing, recipes, show, training
 
 app = typer.Typer(
     name="earmark",
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("train")(training.train)
 app.command("crossval")(training.crossval)
 app.command("evaluate")(training.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predicting.predict)
 app.command("verify")(predicting.verify)
 app.command("push")(publishing.push)

@@ -13,7 +13,7 @@ import typer
 from earmark.cli.console import console, waiting
 
 if TYPE_CHECKING:
-    from earmark.inference.classifier import FileAnswer
+    from earmark.inference.classifier import Classifier, FileAnswer
 
 Model = Annotated[str, typer.Argument(help="A model directory, a run, or a Hub id.")]
 
@@ -32,6 +32,12 @@ def predict(
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many labels a file.")] = 3,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to write the answers.")] = Format.table,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of the screen.")] = None,
+    reasons: Annotated[
+        Path | None, typer.Option("--explain", metavar="DIR", help="Show what spoke for each answer: a page in DIR.")
+    ] = None,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Answer `unknown` to silence, and where no class is sure enough.")
+    ] = False,
 ) -> None:
     """Label sound files with the probability of each label."""
     from earmark.progress import show_progress
@@ -40,9 +46,11 @@ def predict(
     with waiting("Loading torch and transformers"):
         from earmark.inference.classifier import Classifier
     classifier = Classifier.from_pretrained(model)  # what comes from the Hub shows a bar of its own
+    if reject and not classifier.decision.thresholds:
+        typer.echo(f"earmark: {model} has no thresholds, so only silence comes out unknown.", err=True)
     answers = []
     with show_progress("Listening") as advance:
-        for done, answer in enumerate(classifier.classify_files(paths, top_k=top), start=1):
+        for done, answer in enumerate(classifier.classify_files(paths, top_k=top, reject=reject), start=1):
             answers.append(answer)
             advance(done, len(paths))
     text = {Format.table: _write_table, Format.csv: _write_csv, Format.jsonl: _write_jsonl}[form](answers, top)
@@ -53,11 +61,22 @@ def predict(
 
         write_text_whole(out, text)
         typer.echo(f"{len(answers)} answers: {out}")
+    if reasons is not None:
+        _explain(classifier, model, paths, reasons)
     faults = [answer for answer in answers if answer.prediction is None]
     for answer in faults:
         typer.secho(f"earmark: {answer.reason}", fg="red", err=True)
     if faults:
         raise typer.Exit(1)
+
+
+def _explain(classifier: "Classifier", model: str, paths: list[str], folder: Path) -> None:
+    from earmark.inference.explanation_page import write_explanations
+    from earmark.progress import show_progress
+
+    with show_progress("Explaining") as advance:
+        page = write_explanations(classifier, paths, folder, title=model, on_progress=advance)
+    typer.echo(f"Why: {page}", err=True)
 
 
 def verify(model: Model) -> None:
@@ -109,6 +128,8 @@ def _write_table(answers: "list[FileAnswer]", top: int) -> str:
         cells = [answer.path]
         for entry in answer.prediction or []:
             cells += [entry["label"], f"{100 * entry['score']:.1f}"]
+        if answer.prediction is not None and answer.prediction.rejected:
+            cells[2] = ""  # that it is unknown has no figure beside those of the classes, which follow
         table.add_row(*(cells if answer.prediction is not None else [*cells, "cannot be read"]))
     target = console()
     with target.capture() as captured:

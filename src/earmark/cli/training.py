@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,6 +51,10 @@ Track = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse clips that cannot be heard instead of leaving them out.")
 ]
+AllowLeak = Annotated[
+    bool,
+    typer.Option("--allow-leak", help="Go on where a group or a sound is on two sides; the report says so in red."),
+]
 
 
 def train(
@@ -72,6 +76,7 @@ def train(
     test_fold: Annotated[int | None, typer.Option("--test-fold", help="The published fold to test on.")] = None,
     track: Track = None,
     strict: Strict = False,
+    allow_leak: AllowLeak = False,
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this killed run.")] = None,
 ) -> None:
     """Train a classifier, measure it on clips it never heard, and write the report."""
@@ -92,47 +97,75 @@ def train(
             test_fold=test_fold,
             strict=strict,
             track=[tracker.value for tracker in track or ()],
+            allow_leak=allow_leak,
         )
     tell_run(run)
     typer.echo(f"Label a file: earmark predict {run.model_folder} FILE")
 
 
 def crossval(
-    sounds: Sounds,
+    sounds: Annotated[
+        str | None,
+        typer.Argument(help="A folder of class folders, a CSV with path,label, a known dataset, or the Hub id of one."),
+    ] = None,
     recipe: RecipeName = "cnn",
     out: Out = None,
     overrides: Set = None,
     model: ModelName = None,
     seed: Seed = None,
     folds: Annotated[int, typer.Option("--folds", min=2, help="How many, where none are published.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Do it so many times, each with the next seed.")] = 1,
+    refit: Annotated[bool, typer.Option("--refit", help="Then train the model to ship, on all clips.")] = False,
     track: Track = None,
     strict: Strict = False,
+    allow_leak: AllowLeak = False,
+    resume: Annotated[Path | None, typer.Option("--resume", help="Continue this killed run.")] = None,
 ) -> None:
     """Test every clip once, on a model that never heard it: fold after fold, answers pooled."""
+    if (sounds is None) == (resume is None):
+        raise typer.BadParameter("give the sounds to train on, or --resume RUN")
     with waiting(LOADING):
-        from earmark.training.crossval import crossval as run_crossval
+        from earmark.training import crossval as verb
     given = [*(overrides or ()), *name_model(model)]
-    run = run_crossval(
-        sounds,
-        recipe,
-        out=out,
-        overrides=given,
-        seed=seed,
-        folds=folds,
-        strict=strict,
-        track=[tracker.value for tracker in track or ()],
-    )
+    if resume is not None:
+        run = verb.resume_crossval(resume)
+    else:
+        run = verb.crossval(
+            str(sounds),
+            recipe,
+            out=out,
+            overrides=given,
+            seed=seed,
+            folds=folds,
+            seeds=seeds,
+            refit=refit,
+            strict=strict,
+            track=[tracker.value for tracker in track or ()],
+            allow_leak=allow_leak,
+        )
+    tell_folds(run)
+    tell_run(run)
+    if run.report.get("refit"):
+        typer.echo(f"Label a file: earmark predict {run.model_folder} FILE")
+
+
+def tell_folds(run: "Run") -> None:
+    """The table of a cross-validation, with its mean and its spread."""
     from rich.table import Table
 
+    from earmark.evaluation.fold_table import tabulate_folds
+
     primary = run.report["metrics"]["primary"]
-    table = Table("fold", "clips", {"map": "mAP"}.get(primary, primary), "macro-F1", box=None, pad_edge=False)
-    for figure in run.report["folds"]:
-        figures = (f"{figure[primary]:.1%}", f"{figure['macro_f1']:.1%}")
-        table.add_row(str(figure["fold"]), str(figure["clips"]), *figures)
+    found = tabulate_folds(run.report["folds"], primary, run.report.get("seeds"))
+    table = Table("fold", "clips", *found["columns"], box=None, pad_edge=False)
+    for row in found["rows"]:
+        table.add_row(str(row["fold"]), str(row["clips"]), *(f"{value:.1%}" for value in row["values"]))
     console().print(table)
     mean = run.report["fold_mean"]
-    typer.echo(f"Mean of the folds: {mean[primary]:.1%}, standard deviation {mean['deviation']:.1%}")
-    tell_run(run)
+    spread = f"standard deviation {mean['deviation']:.1%}"
+    if "seed_deviation" in mean:
+        spread = f"standard deviation over folds {mean['deviation']:.1%}, over seeds {mean['seed_deviation']:.1%}"
+    typer.echo(f"Mean of the folds: {mean[primary]:.1%}, {spread}")
 
 
 def evaluate(
@@ -141,11 +174,15 @@ def evaluate(
     out: Out = None,
     split: Annotated[str | None, typer.Option("--split", help="Only clips of this part of the split column.")] = None,
     strict: Strict = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Ask again under bad conditions: telephone, MP3, noise, rooms.")
+    ] = False,
+    allow_leak: AllowLeak = False,
 ) -> None:
     """Measure a model on labelled clips and write the report."""
     with waiting(LOADING):
         from earmark.training.assess import evaluate as run_evaluate
-    run = run_evaluate(model, sounds, out=out, split=split, strict=strict)
+    run = run_evaluate(model, sounds, out=out, split=split, strict=strict, robustness=robustness, allow_leak=allow_leak)
     tell_run(run)
 
 
@@ -154,12 +191,24 @@ def name_model(model: str | None) -> list[str]:
     return [] if model is None else [f'model.name="{model}"']
 
 
+def tell_leaks(report: dict[str, Any]) -> None:
+    """What stands on two sides, in red, before any figure."""
+    from earmark.training.gate import tell_found
+
+    leaks = report["leaks"]
+    if leaks["found"] and not leaks["published"]:
+        typer.secho(f"LEAK: {leaks['consequence']}", fg="red", bold=True)
+        for entry in leaks["found"]:
+            typer.secho(f"  {tell_found(entry)}", fg="red")
+
+
 def tell_run(run: "Run") -> None:
     """The figures, a line each, and what a reader must know."""
     from earmark.evaluation.metrics import SCORE_NAMES
 
     report = run.report
     metrics = report["metrics"]
+    tell_leaks(report)
     for note in report["notes"]:
         typer.secho(f"Note: {note}", fg="yellow")
     for entry in report["data"]["left_out"]:
@@ -181,6 +230,7 @@ def tell_run(run: "Run") -> None:
         baseline = metrics["majority_baseline"]
         typer.echo(f"{'Majority guess':<{width}} {baseline['accuracy']:6.1%}   (always {baseline['label']!r})")
     typer.echo(f"{metrics['interval']}; {metrics['clips']} test clips.")
+    typer.echo(report["ledger"]["sentence"])
     for hint in report.get("trackers", []):
         typer.echo(hint)
     typer.echo(f"Report: {run.folder / 'report.html'}")

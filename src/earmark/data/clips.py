@@ -67,6 +67,7 @@ class Clips:
         source: The file or folder that was read.
         layout: What it was recognised as: ``"folder of classes"``, ``"CSV manifest"``, ``"GTZAN"``, ….
         passed_over: What was seen and left out: reason -> count.
+        grouping: How groups were read from the file names, for the report; blank where nobody tried or none show.
 
     Example:
         >>> clips = build_clips([{"path": "/a.wav", "label": "cat"}, {"path": "/b.wav", "label": "ant"}])
@@ -80,6 +81,7 @@ class Clips:
     source: str
     layout: str
     passed_over: dict[str, int] = field(default_factory=dict)
+    grouping: str = ""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -122,7 +124,7 @@ def build_clips(
     types = {"fold": "Int64", "start_s": "float64", "end_s": "float64"}
     columns = {}
     for name in ("path", "label", *_OPTIONAL_COLUMNS):
-        values = [row.get(name) for row in rows]
+        values = [os.fspath(row["path"]) if name == "path" else row.get(name) for row in rows]
         if name in ("path", "label") or any(value is not None for value in values):
             columns[name] = pd.Series(values, dtype=types.get(name, "object"), name=name)
     labels = {label for row in rows for label in split_labels(row["label"], multi_label=multi_label)}
@@ -178,7 +180,7 @@ def read_csv(path: str | os.PathLike[str]) -> Clips:
         ('ant', 'cat')
     """
     path = Path(path)
-    header, *records = _read_cells(path)
+    header, *records = read_cells(path)
     columns = _find_columns(path, header)
     rows: list[dict[str, Any]] = []
     faults: dict[str, list[str]] = defaultdict(list)
@@ -241,8 +243,12 @@ def name_relative(path: Path, folder: Path) -> str:
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
-def _read_cells(path: Path) -> list[list[str]]:
-    """All rows of a CSV as text, the header first."""
+def read_cells(path: Path) -> list[list[str]]:
+    """All rows of a CSV as text, the header first; UTF-8 or GB18030, commas, semicolons or tabs.
+
+    Raises:
+        ClipsError: it cannot be read as a table, or is empty.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -39,6 +39,20 @@ def hash_clips(clips: Clips) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def name_below_shared(paths: Sequence[str]) -> list[str]:
+    """Each path from the innermost folder around all of them, with ``/`` between names.
+
+    Example:
+        >>> name_below_shared(["/s/a/1.wav", "/s/b/1.wav"])
+        ['a/1.wav', 'b/1.wav']
+    """
+    # As text: a hundred thousand paths would take pathlib many seconds.
+    folders = {os.path.dirname(path) for path in paths}
+    shared = _shared_folder([Path(folder, "clip") for folder in folders])
+    above = os.path.join(shared, "") if shared.parts else ""
+    return [path.removeprefix(above).replace(os.sep, "/") for path in paths]
+
+
 def _shared_folder(paths: Sequence[Path]) -> Path:
     try:
         return Path(os.path.commonpath([path.parent for path in paths]))

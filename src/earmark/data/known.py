@@ -24,8 +24,10 @@ _GTZAN_LISTS = {"train": "train.txt", "validation": "valid.txt", "test": "test.t
 
 # 101 - Dog / 1-100032-A.ogg: fold 1, take A of recording 100032. Later copies add the class number: 1-100032-A-0.
 _ESC_FOLDER = re.compile(r"(\d{3}) - (.+)")
-_ESC_TAKE = re.compile(r"([1-5])-(\d+)-[A-Z](-\d+)?", re.ASCII)
+ESC_TAKE = re.compile(r"([1-5])-(?P<group>\d+)-[A-Z](-\d+)?", re.ASCII)
 
+# 100032-3-0-0.wav: recording 100032, class 3, its first occurrence, the first slice of it.
+URBANSOUND_SLICE = re.compile(r"(?P<group>\d{3,})-(?P<mark>\d)-\d+-\d+", re.ASCII)
 _URBANSOUND_COLUMNS = ("slice_file_name", "fsID", "fold")
 _ESC_COLUMNS = ("filename", "fold", "category", "esc10", "src_file")
 _NAMES_SHOWN = 3
@@ -107,12 +109,12 @@ def read_esc_folders(tree: Tree) -> Clips | None:
     rows, numbers = [], []
     for parts in tree.sounds:
         folder = _ESC_FOLDER.fullmatch(parts[-2]) if len(parts) > 1 else None
-        take = _ESC_TAKE.fullmatch(os.path.splitext(parts[-1])[0])
+        take = ESC_TAKE.fullmatch(os.path.splitext(parts[-1])[0])
         if folder is None or take is None:
             return None
         numbers.append(int(folder[1]))
         path = os.path.join(tree.path, *parts)
-        rows.append({"path": path, "label": folder[2], "fold": int(take[1]), "group": take[2]})
+        rows.append({"path": path, "label": folder[2], "fold": int(take[1]), "group": take["group"]})
     # ESC-50 numbers its classes 101 to 510, ten to each of five kinds of sound.
     layout = "ESC-10" if max(numbers) <= 10 else "ESC-50"
     return build_clips(rows, source=str(tree.path), layout=layout, passed_over=tree.count_passed_over())

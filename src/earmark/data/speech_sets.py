@@ -9,7 +9,10 @@ from earmark.errors import ClipsError
 
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 _NOISE = "_background_noise_"
-_DIGIT = re.compile(r"(\d)_([A-Za-z]+)_\d+", re.ASCII)  # 7_jackson_32: the digit, who says it, the take
+# 7_jackson_32: the digit, who says it, the take.
+DIGIT_TAKE = re.compile(r"(?P<mark>\d)_(?P<group>[A-Za-z]+)_\d+", re.ASCII)
+# 0a7c2a8d_nohash_0: who says it, the take.
+WORD_TAKE = re.compile(r"(?P<group>.+)_nohash_\d+", re.ASCII)
 
 
 def read_speech_commands(tree: Tree) -> Clips | None:
@@ -82,8 +85,8 @@ def read_fsdd(tree: Tree) -> Clips | None:
         return None
     rows = []
     for parts in tree.sounds:
-        take = _DIGIT.fullmatch(os.path.splitext(parts[-1])[0])
+        take = DIGIT_TAKE.fullmatch(os.path.splitext(parts[-1])[0])
         if take is None:
             return None
-        rows.append({"path": os.path.join(tree.path, *parts), "label": take[1], "group": take[2]})
+        rows.append({"path": os.path.join(tree.path, *parts), "label": take["mark"], "group": take["group"]})
     return build_clips(rows, source=str(tree.path), layout="FSDD", passed_over=tree.count_passed_over())

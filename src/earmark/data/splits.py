@@ -84,6 +84,21 @@ def split_clips(
     return _deal_parts(clips, origin, f"each class{_kept(table)}", validation=validation, seed=seed)
 
 
+def is_official(clips: Clips, *, crossval: bool = False) -> bool:
+    """Whether the parts that clips are dealt into are those which a known dataset's makers, or its critics, published.
+
+    Args:
+        clips: The labelled clips.
+        crossval: They are dealt into folds, not into train and test.
+
+    Example:
+        >>> table = pd.DataFrame({"path": ["a", "b"], "label": ["cat", "dog"], "split": ["train", "test"]})
+        >>> is_official(Clips(table, ("cat", "dog"), False, "", "Speech Commands"))
+        True
+    """
+    return clips.layout in _PUBLISHED_FOLDS or (not crossval and clips.layout in _PUBLISHED_SPLITS)
+
+
 def drop_unused(clips: Clips) -> Clips:
     """The clips without those that a published split leaves ``unused``, as a cross-validation takes them.
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from earmark.data.clips import LABEL_SEPARATOR, split_labels
+from earmark.data.clips import LABEL_SEPARATOR, Clips, split_labels
 from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import ModelError
 from earmark.evaluation.metrics import score_predictions
 from earmark.evaluation.multi_label import THRESHOLD, score_multi_label
 from earmark.inference.classifier import Classifier
 from earmark.sound.decode import decode
+from earmark.sound.level import measure_level_db
 
 PROBABILITY_PREFIX = "p:"
 CLIPS_AT_ONCE = 256
@@ -29,11 +30,15 @@ class Answers:
         labels: The classes, in the model's order.
         multi_label: A clip may have several labels: ``label`` and ``predicted`` hold them separated by ``;``.
             Predicted are all with a probability of at least 0.5, which may be none; ``score`` is the highest of all.
+        uncalibrated: (clips, classes), the probabilities without the model's temperature, if it has one.
+        levels_db: (clips,), the loudest frame of each clip, dB of full scale, if they were heard here.
     """
 
     table: pd.DataFrame
     labels: tuple[str, ...]
     multi_label: bool = False
+    uncalibrated: np.ndarray | None = None
+    levels_db: np.ndarray | None = None
 
     def probabilities(self) -> np.ndarray:
         """(clips, classes)."""
@@ -83,19 +88,44 @@ def ask_model(
     multi_label = waveforms.clips.multi_label
     table = waveforms.clips.table.iloc[rows]
     _check_question(classifier, table["label"], multi_label=multi_label)
-    parts = []
+    parts, uncalibrated, levels_db = [], [], []
+    temperature = classifier.decision.temperature
     for begin in range(0, len(rows), CLIPS_AT_ONCE):
         chosen = rows[begin : begin + CLIPS_AT_ONCE]
-        parts.append(classifier.score([waveforms.read(int(row)) for row in chosen]))
+        sounds = [waveforms.read(int(row)) for row in chosen]
+        heard = classifier.hear(sounds)
+        parts.append(heard.average())
+        if temperature is not None:
+            uncalibrated.append(heard.average(1 / temperature))
+        levels_db += [measure_level_db(sound) for sound in sounds]
         if on_progress is not None:
             on_progress(begin + len(chosen), len(rows))
     probabilities = np.concatenate(parts)
+    return Answers(
+        arrange_answers(waveforms.clips, rows, probabilities, classifier.labels),
+        classifier.labels,
+        multi_label,
+        np.concatenate(uncalibrated) if uncalibrated else None,
+        np.array(levels_db),
+    )
+
+
+def arrange_answers(clips: Clips, rows: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...]) -> pd.DataFrame:
+    """The table of `Answers` about some clips.
+
+    Args:
+        clips: The clips, with their truth.
+        rows: (answers,), which of them were asked about.
+        probabilities: (answers, classes).
+        labels: The classes, in the model's order.
+    """
+    table = clips.table.iloc[rows]
     known = [name for name in ("path", "label", "start_s", "end_s", "fold", "group") if name in table]
     answers = table[known].reset_index(drop=True)
-    answers["predicted"] = _name_predicted(probabilities, classifier.labels, multi_label=multi_label)
+    answers["predicted"] = _name_predicted(probabilities, labels, multi_label=clips.multi_label)
     answers["score"] = probabilities.max(1)
-    named = pd.DataFrame(probabilities, columns=[f"{PROBABILITY_PREFIX}{label}" for label in classifier.labels])
-    return Answers(pd.concat([answers, named], axis=1), classifier.labels, multi_label)
+    named = pd.DataFrame(probabilities, columns=[f"{PROBABILITY_PREFIX}{label}" for label in labels])
+    return pd.concat([answers, named], axis=1)
 
 
 def _check_question(classifier: Classifier, cells: Iterable[str], *, multi_label: bool) -> None:

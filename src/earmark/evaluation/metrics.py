@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.errors import EarmarkError, ModelError
+from earmark.evaluation.intervals import count_equal_units, estimate_interval
 
 SCORE_NAMES = {
     "accuracy": {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro-F1"},
@@ -48,9 +49,10 @@ def score_predictions(
     the classes that occur in the truth; macro-F1 is the mean F1 of the classes that occur in the truth or among the
     guesses: both as scikit-learn has them. A quotient with nothing below the line counts as 0.
 
-    The 95 % interval is the percentile bootstrap: whole groups are drawn with replacement where groups are given (clips
-    of one recording or speaker stand and fall together), single clips otherwise. A clip whose group is missing is a
-    group of its own. A bootstrap knows only the mistakes it has met: without any, its interval has no width.
+    The 95 % interval is that of a bootstrap: whole groups are drawn with replacement where groups are given (clips of
+    one recording or speaker stand and fall together), single clips otherwise; `earmark.evaluation.intervals` makes the
+    interval of it. A clip whose group is missing is a group of its own. A bootstrap knows only the mistakes it has met:
+    without any, its interval has no width.
 
     Args:
         labels: Class names; class ``i`` is ``labels[i]``.
@@ -80,8 +82,7 @@ def score_predictions(
         (0.75, {'label': 'dog', 'accuracy': 0.5})
 
     Source:
-        Efron, B., & Tibshirani, R. (1993). An Introduction to the Bootstrap, chapter 13; checked against
-        ``sklearn.metrics``.
+        Efron, B., & Tibshirani, R. (1993). An Introduction to the Bootstrap; checked against ``sklearn.metrics``.
     """
     guess = _guess(labels, truth, probabilities)
     confusion = _count_confusion(truth, guess, len(labels))
@@ -90,13 +91,14 @@ def score_predictions(
     units = (
         _units_of_clips(truth, guess, n_classes) if unit is None else _units_of_groups(unit, truth, guess, n_classes)
     )
-    headline = _summarise(_class_counts(confusion)[None, :])
+    headline = summarise_counts(_class_counts(confusion)[None, :])
     resampled = _bootstrap(units, n_resamples=n_resamples, seed=seed)
 
     scores: dict[str, Any] = {"primary": "accuracy", "clips": len(truth)}
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
-        low, high = np.percentile(resampled[name], [2.5, 97.5])
-        scores[name] = {"value": float(headline[name][0]), "low": float(low), "high": float(high)}
+        value = float(headline[name][0])
+        low, high = estimate_interval(value, resampled[name], units=count_equal_units(unit, len(truth)))
+        scores[name] = {"value": value, "low": low, "high": high}
     scores["majority_baseline"] = _majority_baseline(labels, truth, majority_label)
     scores["per_class"] = _score_classes(labels, confusion)
     scores["confusion"] = confusion.tolist()
@@ -186,24 +188,30 @@ def _class_counts(confusion: NDArray[np.integer]) -> NDArray[np.floating]:
     return np.concatenate([confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)]).astype(np.float64)
 
 
-def _summarise(class_counts: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
+def summarise_counts(class_counts: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
     """The three scores, (resamples,) each, of class counts of shape (resamples, 3 * classes)."""
     hits, by_truth, by_guess = np.split(class_counts, 3, axis=1)
     in_truth, in_either = by_truth > 0, by_truth + by_guess > 0
     recall = np.divide(hits, by_truth, out=np.zeros_like(hits), where=in_truth)
-    f1 = np.divide(2 * hits, by_truth + by_guess, out=np.zeros_like(hits), where=in_either)
     return {
         "accuracy": hits.sum(axis=1) / by_truth.sum(axis=1),
         "balanced_accuracy": recall.sum(axis=1) / in_truth.sum(axis=1),
-        "macro_f1": f1.sum(axis=1) / in_either.sum(axis=1),
+        "macro_f1": score_f1(class_counts).sum(axis=1) / in_either.sum(axis=1),
     }
+
+
+def score_f1(class_counts: NDArray[np.floating]) -> NDArray[np.floating]:
+    """F1 of each class, (resamples, classes), of class counts of shape (resamples, 3 * classes)."""
+    hits, by_truth, by_guess = np.split(class_counts, 3, axis=1)
+    either = by_truth + by_guess
+    return np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
 
 
 def _units_of_clips(truth: NDArray[np.integer], guess: NDArray[np.integer], n_classes: int) -> Units:
     # Clips with the same truth and guess are interchangeable: drawing clips is drawing cells of the confusion matrix,
     # 2,500 at most for 50 classes, however many clips there are.
     cells, sizes = np.unique(truth.astype(np.int64) * n_classes + guess, return_counts=True)
-    counts = _sparse_class_counts(np.arange(len(cells)), cells // n_classes, cells % n_classes, n_classes)
+    counts = count_by_unit(np.arange(len(cells)), cells // n_classes, cells % n_classes, n_classes)
     return Units(counts, sizes / len(truth), len(truth))
 
 
@@ -211,12 +219,13 @@ def _units_of_groups(
     unit: NDArray[np.integer], truth: NDArray[np.integer], guess: NDArray[np.integer], n_classes: int
 ) -> Units:
     n_groups = int(unit.max()) + 1
-    return Units(_sparse_class_counts(unit, truth, guess, n_classes), np.full(n_groups, 1 / n_groups), n_groups)
+    return Units(count_by_unit(unit, truth, guess, n_classes), np.full(n_groups, 1 / n_groups), n_groups)
 
 
-def _sparse_class_counts(
+def count_by_unit(
     unit: NDArray[np.integer], truth: NDArray[np.integer], guess: NDArray[np.integer], n_classes: int
 ) -> Any:
+    """Class counts of each unit of the bootstrap, sparse (units, 3 * classes): hits, clips by truth, clips by guess."""
     from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
     hit = truth == guess
@@ -231,7 +240,7 @@ def _bootstrap(units: Units, *, n_resamples: int, seed: int) -> dict[str, NDArra
     for start in range(0, n_resamples, RESAMPLES_AT_ONCE):
         at_once = min(RESAMPLES_AT_ONCE, n_resamples - start)
         times_drawn = random.multinomial(units.draws, units.rates, size=at_once)
-        parts.append(_summarise(times_drawn @ units.class_counts))
+        parts.append(summarise_counts(times_drawn @ units.class_counts))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -1,12 +1,13 @@
 """Mean average precision and F1 of clips with several labels each, with intervals: arrays in, numbers out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.errors import EarmarkError
+from earmark.evaluation.intervals import count_equal_units, estimate_interval
 from earmark.evaluation.metrics import RESAMPLES_AT_ONCE, TOP_CONFUSIONS, assign_units, check_probabilities
 
 THRESHOLD = 0.5
@@ -37,7 +38,7 @@ def score_multi_label(
     recall count a label as named from a probability of 0.5 on. All of it is as scikit-learn has it; a class without a
     positive in the truth has no average precision and is left out of the macro means, and named.
 
-    The 95 % interval is the percentile bootstrap over whole groups, or over clips where there are no groups, as in
+    The 95 % interval is that of a bootstrap over whole groups, or over clips where there are no groups, as in
     `earmark.evaluation.metrics.score_predictions`. A class without a positive in a resample is left out of its means.
 
     Args:
@@ -71,38 +72,58 @@ def score_multi_label(
         (0.917, 0.833)
 
     Source:
-        Efron, B., & Tibshirani, R. (1993). An Introduction to the Bootstrap, chapter 13; checked against
+        Efron, B., & Tibshirani, R. (1993). An Introduction to the Bootstrap; checked against
         ``sklearn.metrics.average_precision_score`` and ``f1_score``.
     """
     positive = _check_truth(labels, truth, probabilities)
     n_clips = len(positive)
     named = probabilities >= THRESHOLD
     unit, interval = assign_units(n_clips, groups)
-    rankings = [_rank(probabilities[:, i], positive[:, i]) for i in range(len(labels))]
-    micro_ranking = _rank(probabilities, positive)
-    outcomes = _sparse_outcomes(positive, named)
-
-    def summarise(weights: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
-        return {
-            "map": _mean_known([_average_precision(ranking, weights) for ranking in rankings]),
-            "micro_map": _average_precision(micro_ranking, weights),
-            **_f1_scores(outcomes @ weights),
-        }
-
-    headline = summarise(np.ones((n_clips, 1)))
-    draws = _draw_weights(np.arange(n_clips) if unit is None else unit, n_resamples=n_resamples, seed=seed)
-    parts = [summarise(weights) for weights in draws]
+    weigh = prepare_scores(positive, probabilities, named)
+    headline, precisions = weigh(np.ones((n_clips, 1)))
+    draws = draw_weights(np.arange(n_clips) if unit is None else unit, n_resamples=n_resamples, seed=seed)
+    parts = [weigh(weights)[0] for weights in draws]
     scores: dict[str, Any] = {"primary": "map", "clips": n_clips}
     for name, value in headline.items():
-        # A resample without any positive has no figure.
-        low, high = np.nanpercentile(np.concatenate([part[name] for part in parts]), [2.5, 97.5])
-        scores[name] = {"value": float(value[0]), "low": float(low), "high": float(high)}
+        drawn = np.concatenate([part[name] for part in parts])
+        low, high = estimate_interval(float(value[0]), drawn, units=count_equal_units(unit, n_clips))
+        scores[name] = {"value": float(value[0]), "low": low, "high": high}
     scores |= _score_prior(positive, prior)
-    scores["per_class"] = _score_classes(labels, positive, named, rankings)
+    scores["per_class"] = _score_classes(labels, positive, named, precisions[0])
     scores["without_positives"] = [row["label"] for row in scores["per_class"] if not row["support"]]
     scores["top_confusions"] = _rank_confusions(labels, positive, named)
     scores["interval"] = interval
     return scores
+
+
+def prepare_scores(
+    positive: NDArray[np.bool_], probabilities: NDArray[np.floating], named: NDArray[np.bool_]
+) -> Callable[[NDArray[np.floating]], tuple[dict[str, NDArray[np.floating]], NDArray[np.floating]]]:
+    """Rank the clips once, so that many resamples of them are scored fast.
+
+    Args:
+        positive: (clips, classes), where the clip has the label.
+        probabilities: (clips, classes).
+        named: (clips, classes), where the answer names the label.
+
+    Returns:
+        A function of how often each clip is drawn, (clips, resamples), that gives the four scores by name, each
+        (resamples,), and the average precision of each class, (resamples, classes); NaN without a positive.
+    """
+    rankings = [_rank(probabilities[:, i], positive[:, i]) for i in range(positive.shape[1])]
+    micro_ranking = _rank(probabilities, positive)
+    outcomes = _sparse_outcomes(positive, named)
+
+    def weigh(weights: NDArray[np.floating]) -> tuple[dict[str, NDArray[np.floating]], NDArray[np.floating]]:
+        precisions = [_average_precision(ranking, weights) for ranking in rankings]
+        scores = {
+            "map": _mean_known(precisions),
+            "micro_map": _average_precision(micro_ranking, weights),
+            **_f1_scores(outcomes @ weights),
+        }
+        return scores, np.stack(precisions, axis=1)
+
+    return weigh
 
 
 def _check_truth(labels: Sequence[str], truth: NDArray[Any], probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -174,7 +195,7 @@ def _divide(above: NDArray[Any], below: NDArray[Any], *, empty: float) -> NDArra
     return np.divide(above, below, out=np.full(np.shape(above), empty), where=below > 0)
 
 
-def _draw_weights(unit: NDArray[np.integer], *, n_resamples: int, seed: int) -> Iterator[NDArray[np.floating]]:
+def draw_weights(unit: NDArray[np.integer], *, n_resamples: int, seed: int) -> Iterator[NDArray[np.floating]]:
     """How often each clip is drawn, (clips, resamples), some resamples at a time."""
     random = np.random.default_rng(seed)
     n_units = int(unit.max()) + 1
@@ -193,16 +214,15 @@ def _score_prior(positive: NDArray[np.bool_], prior: NDArray[np.floating] | None
 
 
 def _score_classes(
-    labels: Sequence[str], positive: NDArray[np.bool_], named: NDArray[np.bool_], rankings: list[Ranking]
+    labels: Sequence[str], positive: NDArray[np.bool_], named: NDArray[np.bool_], precisions: NDArray[np.floating]
 ) -> list[dict[str, Any]]:
-    once = np.ones((len(positive), 1))
     rows = []
     for i, label in enumerate(labels):
         support, found, count = int(positive[:, i].sum()), int((positive & named)[:, i].sum()), int(named[:, i].sum())
         rows.append(
             {
                 "label": label,
-                "average_precision": float(_average_precision(rankings[i], once)[0]) if support else None,
+                "average_precision": float(precisions[i]) if support else None,
                 "precision": found / max(count, 1),
                 "recall": found / max(support, 1),
                 "f1": 2 * found / max(support + count, 1),

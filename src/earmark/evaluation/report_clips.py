@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from numpy.typing import NDArray
 
+    from earmark.evaluation.report_reasons import ExplainMistake
     from earmark.pages.player import PlayableSound
 
 Row = dict[str, Any]
 LoadSound = Callable[[Row], "tuple[NDArray[np.floating], int]"]
 
 MISTAKES = 12
+EXPLAINED_S = 60.0  # of a mistake; only the first seconds can be heard
 EXAMPLES = 20  # at most: with more classes the page would grow beyond what a mail or a browser likes
 
 
@@ -35,6 +37,8 @@ class Card(NamedTuple):
     waveform: Markup | None
     spectrogram: Markup | None
     fault: str | None
+    reason: str | None = None
+    """What spoke for the wrong answer, where the spectrogram shows it."""
 
 
 class Choice(NamedTuple):
@@ -90,17 +94,30 @@ def choose_multi_label_clips(rows: list[Row], per_class: list[Row]) -> Choice:
     return Choice(len(mistakes), mistakes[:MISTAKES], [surest[label] for label in shown])
 
 
-def make_card(row: Row, load_sound: LoadSound, *, with_waveform: bool) -> Card:
-    """A row of the predictions with its sound and its pictures; a sound that cannot be read says why in their place."""
+def make_card(
+    row: Row, load_sound: LoadSound, *, with_waveform: bool, explain_mistake: ExplainMistake | None = None
+) -> Card:
+    """A row of the predictions with its sound and its pictures; a sound that cannot be read says why in their place.
+
+    Where a mistake can be explained, the spectrogram is in colour where something spoke for it.
+    """
     from markupsafe import Markup
 
+    from earmark.pages.figure import to_svg
     from earmark.pages.player import cut, encode_sound
     from earmark.sound.figures import draw_mel_spectrogram, draw_waveform
+    from earmark.sound.heat import plot_heat
 
     name = Path(str(row["path"])).name
     place = _name_place(row.get("start_s"), row.get("end_s"))
     try:
         waveform, sample_rate = load_sound(row)
+        explained = cut(waveform, sample_rate, EXPLAINED_S)
+        explanation = explain_mistake(row, explained, sample_rate) if explain_mistake else None
+        if explanation is not None:
+            heated = Markup(to_svg(*plot_heat(explained, sample_rate, explanation.heat)))
+            sound = encode_sound(waveform, sample_rate)
+            return Card(row, name, place, sound, None, heated, None, explanation.sentence)
         shown = cut(waveform, sample_rate)
         spectrogram = Markup(draw_mel_spectrogram(shown, sample_rate))
         envelope = Markup(draw_waveform(shown, sample_rate)) if with_waveform else None

@@ -162,15 +162,45 @@ def draw_learning_curves(
     """
     epochs = np.array([row["epoch"] for row in history], dtype=float)
     pictures = []
-    for title, keys in (
-        ("Loss", ("loss", "validation_loss")),
-        ("Right yes/no answers" if multi_label else "Accuracy", ("accuracy", "validation_accuracy")),
-        ("Mean average precision", ("map", "validation_map")),
-    ):
+    for title, keys in _name_panels(multi_label=multi_label):
         lines = [_collect(history, key) for key in keys]
         if any(np.isfinite(line).any() for line in lines):
             pictures.append(_draw_curves(title, epochs, lines, chosen_epoch))
     return pictures
+
+
+def draw_fold_curves(histories: Sequence[Sequence[dict[str, Any]]], *, multi_label: bool = False) -> list[str]:
+    """The pictures of `draw_learning_curves` for several trainings at once: a thin line for each.
+
+    Args:
+        histories: One a training; they may end after different numbers of epochs.
+        multi_label: The accuracy is that of a yes or no for each label, and is called so.
+
+    Returns:
+        ``<svg>`` elements; one that has no figures at all is left out.
+
+    Example:
+        >>> history = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]
+        >>> curves = draw_fold_curves([history, history[:1]])
+        >>> "Loss of 2 trainings over up to 2 epochs: train ends at 1.00 to 2.00." in curves[0]
+        True
+    """
+    n_epochs = max(len(history) for history in histories)
+    padded = [[*history, *({} for _ in range(n_epochs - len(history)))] for history in histories]
+    pictures = []
+    for title, keys in _name_panels(multi_label=multi_label):
+        lines = [np.stack([_collect(history, key) for history in padded]) for key in keys]
+        if any(np.isfinite(of_key).any() for of_key in lines):
+            pictures.append(_draw_many_curves(title, np.arange(1.0, n_epochs + 1), lines))
+    return pictures
+
+
+def _name_panels(*, multi_label: bool) -> tuple[tuple[str, tuple[str, str]], ...]:
+    return (
+        ("Loss", ("loss", "validation_loss")),
+        ("Right yes/no answers" if multi_label else "Accuracy", ("accuracy", "validation_accuracy")),
+        ("Mean average precision", ("map", "validation_map")),
+    )
 
 
 def _cell_px(n_classes: int) -> float:
@@ -254,6 +284,31 @@ def _draw_curves(title: str, epochs: np.ndarray, lines: list[np.ndarray], chosen
         _mark_epoch(panel, chosen_epoch)
         description += f" The model of epoch {chosen_epoch} was kept."
     return to_svg(figure, description)
+
+
+def _draw_many_curves(title: str, epochs: np.ndarray, lines: list[np.ndarray]) -> str:
+    """``lines``: for training and validation (trainings, epochs), NaN where there is nothing."""
+    figure = make_figure(PANEL_WIDTH_PX, PANEL_HEIGHT_PX)
+    panel = add_panel(figure, LEFT_PX, 36, LINES_WIDTH_PX, LINES_HEIGHT_PX)
+    highest = 1.05 * max(float(np.nanmax(of_key)) for of_key in lines if np.isfinite(of_key).any())
+    _set_scales(panel, title, epochs, highest if title == "Loss" else 1.0)
+    ends, described = [], []
+    for (name, colour, strength), of_key in zip(CURVES, lines, strict=True):
+        last = []
+        for line in of_key:
+            known = np.flatnonzero(np.isfinite(line))
+            if len(known):
+                marker = "o" if len(known) == 1 else None
+                style: dict[str, Any] = {"linewidth": 0.9, "marker": marker, "markersize": 3, "clip_on": False}
+                panel.plot(epochs, line, color=colour, alpha=0.7 * strength, **style)
+                last.append((float(epochs[known[-1]]), float(line[known[-1]])))
+        if last:
+            values = [value for _, value in last]
+            ends.append(LineEnd(name, colour, 0.0, float(epochs[-1]), float(np.median(values))))
+            described.append(f"{name} ends at {min(values):.2f} to {max(values):.2f}")
+    _label_ends(panel, ends)
+    many = f"{title} of {len(lines[0])} trainings over up to {len(epochs)} epochs"
+    return to_svg(figure, f"{many}: {'; '.join(described)}.")
 
 
 def _set_scales(panel: Axes, title: str, epochs: np.ndarray, highest: float) -> None:

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from earmark.errors import EarmarkError, ModelError
+from earmark.inference.decision import UNKNOWN, Decision, WindowLogits
 from earmark.inference.device import choose_device
 from earmark.inference.prediction import Prediction
 from earmark.models import EarmarkConfig  # this import makes our models known to the Auto classes, too
 from earmark.models.hub import fetch_model, is_hub_id
 from earmark.models.pretrained import SHORTEST_S, ignores_padding, load_quietly, longest_window, prepare_inputs
 from earmark.sound.decode import decode, stream
+from earmark.sound.level import measure_level_db
 from earmark.sound.resample import resample
 from earmark.sound.windows import average_pieces, cut_pieces, group_by_length
 
@@ -66,6 +68,7 @@ class Classifier:
         self.shortest = 1 if ours else round(SHORTEST_S * self.sample_rate)
         self.ignores_padding = ours or ignores_padding(model.config, extractor)
         self.multi_label = model.config.problem_type == "multi_label_classification"
+        self.decision = Decision.from_config(model.config)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], device: str | None = None) -> "Classifier":
@@ -100,7 +103,12 @@ class Classifier:
         return cls(model, extractor, device)
 
     def classify(
-        self, source: Source | list[Source], *, sample_rate: int | None = None, top_k: int | None = None
+        self,
+        source: Source | list[Source],
+        *,
+        sample_rate: int | None = None,
+        top_k: int | None = None,
+        reject: bool = False,
     ) -> Any:
         """Labels with probabilities, highest first, for one sound, or a list of them for several.
 
@@ -108,6 +116,8 @@ class Classifier:
             source: A path, the bytes of a file, or a waveform (samples,) at ``sample_rate``; or a list of these.
             sample_rate: Rate of waveforms, Hz; the model's own if not given.
             top_k: How many labels; all if not given.
+            reject: Put ``"unknown"`` first where the sound is silence, or no class is sure enough; its score is what
+                the highest class leaves to 1. The thresholds are the model's own, see `earmark.inference.decision`.
 
         Raises:
             SoundError: a file that cannot be read.
@@ -116,11 +126,12 @@ class Classifier:
             ``[{"label": str, "score": float}, …]``, or a list of such lists.
         """
         if isinstance(source, list):
-            waveforms = [self._load(item, sample_rate) for item in source]
-            return [self.name_scores(row, top_k) for row in self.score(waveforms)]
-        return self.name_scores(self.score([self._load(source, sample_rate)])[0], top_k)
+            return self._answer([self._load(item, sample_rate) for item in source], top_k, reject=reject)
+        return self._answer([self._load(source, sample_rate)], top_k, reject=reject)[0]
 
-    def classify_files(self, paths: Iterable[str], *, top_k: int | None = None) -> Iterator[FileAnswer]:
+    def classify_files(
+        self, paths: Iterable[str], *, top_k: int | None = None, reject: bool = False
+    ) -> Iterator[FileAnswer]:
         """Answer file by file, in order, in bounded memory; a file that cannot be read becomes an answer with a reason.
 
         Files are decoded by other threads while the model is at work.
@@ -132,24 +143,30 @@ class Classifier:
                 loaded = [future.result() for future in following]
                 following = [pool.submit(self._try_load, path) for path in islice(remaining, FILES_AT_ONCE)]
                 heard = [waveform for _, waveform, _ in loaded if waveform is not None]
-                scores = iter(self.score(heard))
+                answers = iter(self._answer(heard, top_k, reject=reject))
                 for path, waveform, reason in loaded:
                     if waveform is not None:
-                        yield FileAnswer(path, self.name_scores(next(scores), top_k))
+                        yield FileAnswer(path, next(answers))
+                    elif reason:
+                        yield FileAnswer(path, None, reason)
                     else:
-                        yield self._answer_long(path, top_k) if not reason else FileAnswer(path, None, reason)
+                        yield self._answer_long(path, top_k, reject=reject)
 
     def name_scores(self, probabilities: np.ndarray, top_k: int | None = None) -> Prediction:
         """(classes,) -> ``[{"label", "score"}, …]``, highest first."""
         order = np.argsort(-probabilities, kind="stable")[:top_k]
         return Prediction({"label": self.labels[i], "score": float(probabilities[i])} for i in order)
 
-    @torch.inference_mode()
     def score(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities (clips, classes) of waveforms at the model's sample rate, whatever their lengths."""
+        return self.hear(waveforms).average()
+
+    @torch.inference_mode()
+    def hear(self, waveforms: Sequence[np.ndarray]) -> WindowLogits:
+        """The logits of every window of waveforms at the model's sample rate, whatever their lengths."""
         pieces = [(clip, *span) for clip, wave in enumerate(waveforms) for span in cut_pieces(len(wave), self.window)]
         lengths = np.array([stop - start for _, start, stop in pieces], dtype=np.int64)
-        scores = np.zeros((len(pieces), len(self.labels)))
+        logits = np.zeros((len(pieces), len(self.labels)), dtype=np.float32)
         limit = WINDOWS_AT_ONCE * self.window
         for chosen in group_by_length(
             np.maximum(lengths, self.shortest),
@@ -158,18 +175,37 @@ class Classifier:
             only_equal=not self.ignores_padding,
         ):
             spans = [pieces[i] for i in chosen]
-            scores[chosen] = self._score_batch([waveforms[clip][start:stop] for clip, start, stop in spans])
+            logits[chosen] = self._hear_batch([waveforms[clip][start:stop] for clip, start, stop in spans])
         owners = np.array([clip for clip, _, _ in pieces], dtype=np.int64)
-        answers = np.zeros((len(waveforms), len(self.labels)))
-        for clip in range(len(waveforms)):
-            mine = owners == clip
-            answers[clip] = average_pieces(scores[mine], lengths[mine])
-        return answers
+        return WindowLogits(logits, owners, lengths, len(waveforms), self.multi_label)
 
-    def _score_batch(self, waveforms: list[np.ndarray]) -> np.ndarray:
+    def prepare(self, waveforms: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        """What the model's forward takes, on its device, for waveforms at its sample rate."""
         inputs = prepare_inputs(self.extractor, waveforms, sample_rate=self.sample_rate, shortest=self.shortest)
-        logits = self.model(**{key: value.to(self.device) for key, value in inputs.items()}).logits.float()
-        return (logits.sigmoid() if self.multi_label else logits.softmax(-1)).cpu().numpy()
+        return {key: value.to(self.device) for key, value in inputs.items()}
+
+    def _hear_batch(self, waveforms: list[np.ndarray]) -> np.ndarray:
+        return self.model(**self.prepare(waveforms)).logits.float().cpu().numpy()
+
+    def _answer(self, waveforms: list[np.ndarray], top_k: int | None, *, reject: bool) -> list[Prediction]:
+        scores = self.score(waveforms)
+        if not reject:
+            return [self.name_scores(row, top_k) for row in scores]
+        levels_db = np.array([measure_level_db(waveform) for waveform in waveforms])
+        return self._name_or_reject(scores, levels_db, top_k)
+
+    def _name_or_reject(self, scores: np.ndarray, levels_db: np.ndarray, top_k: int | None) -> list[Prediction]:
+        """What `name_scores` says of each row, with unknown before it where nothing is sure enough."""
+        accepted = self.decision.accepts(self.labels, scores, levels_db, multi_label=self.multi_label)
+        named = []
+        for row, known in zip(scores, accepted, strict=True):
+            prediction = self.name_scores(row, top_k)
+            if not known:
+                unknown = {"label": UNKNOWN, "score": 1.0 - float(row.max())}
+                prediction = Prediction([unknown, *prediction][:top_k])
+                prediction.rejected = True
+            named.append(prediction)
+        return named
 
     def _load(self, source: Source, sample_rate: int | None) -> np.ndarray:
         if isinstance(source, np.ndarray):
@@ -196,8 +232,8 @@ class Classifier:
         except EarmarkError as error:
             return path, None, str(error)
 
-    def _answer_long(self, path: str, top_k: int | None) -> FileAnswer:
-        scores, lengths = [], []
+    def _answer_long(self, path: str, top_k: int | None, *, reject: bool) -> FileAnswer:
+        scores, lengths, levels_db = [], [], []
         try:
             # Blocks of whole windows: the same windows as if the file had been read at once.
             for block in stream(
@@ -205,9 +241,13 @@ class Classifier:
             ):
                 scores.append(self.score([block])[0])
                 lengths.append(len(block))
+                levels_db.append(measure_level_db(block))
         except EarmarkError as error:
             return FileAnswer(path, None, str(error))
-        return FileAnswer(path, self.name_scores(average_pieces(np.array(scores), np.array(lengths)), top_k))
+        average = average_pieces(np.array(scores), np.array(lengths))
+        if reject:
+            return FileAnswer(path, self._name_or_reject(average[None], np.array([max(levels_db)]), top_k)[0])
+        return FileAnswer(path, self.name_scores(average, top_k))
 
 
 def find_model(name: str | os.PathLike[str]) -> str:

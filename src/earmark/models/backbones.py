@@ -97,13 +97,24 @@ class SmallCnn(nn.Module):
         self.classify = nn.Linear(2 * channels * bands, classes)
 
     def forward(self, encoded: Encoded) -> Tensor:
-        x = encoded.features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        x, frames = self.stem(x), encoded.frames
+        return self.classify_map(self.map_features(self.picture(encoded), encoded.frames))
+
+    def picture(self, encoded: Encoded) -> Tensor:
+        """What the convolutions see: (rows, 1, n_mels, frames)."""
+        return encoded.features.unsqueeze(1)
+
+    def map_features(self, picture: Tensor, frames: Tensor) -> Encoded:
+        """The last feature map, (rows, channels, bands, columns), and how many of each row's columns are sound."""
+        x = self.stem(picture.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(self.pool(x))
             frames = torch.div(frames + 1, 2, rounding_mode="floor")
-        x = x.flatten(1, 2)  # (rows, channels * bands, frames)
-        valid = mark_frames(frames, x.shape[-1]).unsqueeze(1)
+        return Encoded(x, frames)
+
+    def classify_map(self, encoded: Encoded) -> Tensor:
+        """A feature map of `map_features` -> logits (rows, classes)."""
+        x = encoded.features.flatten(1, 2)  # (rows, channels * bands, columns)
+        valid = mark_frames(encoded.frames, x.shape[-1]).unsqueeze(1)
         mean = (x * valid).sum(-1) / valid.sum(-1)
         loudest = x.masked_fill(~valid, -torch.inf).amax(-1)
         return self.classify(self.dropout(torch.cat([mean, loudest], dim=1)))
@@ -157,17 +168,24 @@ class TimmNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, encoded: Encoded) -> Tensor:
-        picture = self.picture(encoded)
-        picture = picture.contiguous(memory_format=torch.channels_last)
-        features: Any = self.network.forward_features(picture)
+        return self.classify_map(self.map_features(self.picture(encoded), encoded.frames))
+
+    def map_features(self, picture: Tensor, frames: Tensor) -> Encoded:
+        """What the network ends in, and of a feature map how many of each row's columns are sound."""
+        features: Any = self.network.forward_features(picture.contiguous(memory_format=torch.channels_last))
+        if features.ndim != 4:
+            return Encoded(features, frames)
+        width = features.shape[-1]
+        return Encoded(features, torch.ceil(frames / (picture.shape[-1] / width)).long().clamp(1, width))
+
+    def classify_map(self, encoded: Encoded) -> Tensor:
+        """What `map_features` gives -> logits (rows, classes)."""
+        features = encoded.features
         classify = self.network.get_classifier()
         flat = features.ndim != 4 or getattr(classify, "in_features", None) != features.shape[1]
         if flat or not self.pools_apart:
             return self.network.forward_head(features)
-        width = features.shape[-1]
-        scale = picture.shape[-1] / width
-        frames = torch.ceil(encoded.frames / scale).long().clamp(1, width)
-        valid = mark_frames(frames, width)[:, None, None, :]
+        valid = mark_frames(encoded.frames, features.shape[-1])[:, None, None, :]
         pooled = (features * valid).sum((-2, -1)) / (valid.sum((-2, -1)) * features.shape[-2])
         return classify(self.dropout(pooled))
 

@@ -1,11 +1,11 @@
 """Hand-over: a trained model with its card and its figures goes to the Hugging Face Hub, whole or not at all."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earmark.data.groups import hash_group
 from earmark.errors import EarmarkError, ModelError, RunError
 from earmark.inference.classifier import Classifier, find_model
 from earmark.inference.golden import verify_model
@@ -72,8 +72,10 @@ def _find_finished(folder: Path) -> tuple[Path, dict[str, Any] | None]:
         report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{run / 'report.json'} is damaged ({error}); copy the run again from where it was.") from error
-    if report.get("kind") != "train":
-        raise RunError(f"{run} measured models and holds none; push the run of an `earmark train`.")
+    if report.get("kind") != "train" and not report.get("refit"):
+        raise RunError(
+            f"{run} measured models and holds none; push the run of an `earmark train`, or of a crossval with --refit."
+        )
     return Path(find_model(folder)), report
 
 
@@ -161,7 +163,7 @@ def _hide_groups(text: str) -> str:
     memory = json.loads(text)
     for clip in memory["clips"]:
         if clip["group"] is not None:
-            clip["group"] = f"sha256:{hashlib.sha256(str(clip['group']).encode()).hexdigest()[:16]}"
+            clip["group"] = hash_group(clip["group"])
     return json.dumps(memory, ensure_ascii=False, indent=1)
 
 

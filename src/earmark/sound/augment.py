@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-LEVEL_FRAME = 1024  # samples over which a level is measured for mixing
+from earmark.sound.level import measure_level_db
 
 
 def roll(waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -25,19 +25,6 @@ def change_gain(waveform: np.ndarray, generator: np.random.Generator, *, max_db:
         True
     """
     return waveform * np.float32(10 ** (generator.uniform(-max_db, max_db) / 20))
-
-
-def measure_level_db(waveform: np.ndarray) -> float:
-    """The loudest frame's level, dB of full scale; -100 dB for digital silence.
-
-    Example:
-        >>> measure_level_db(np.ones(2048, dtype=np.float32))
-        0.0
-    """
-    usable = max(len(waveform) // LEVEL_FRAME, 1) * LEVEL_FRAME
-    frames = waveform[:usable].reshape(-1, min(LEVEL_FRAME, len(waveform)))
-    power = float(np.einsum("ij,ij->i", frames, frames).max()) / frames.shape[1]
-    return float(10 * np.log10(max(power, 1e-10)))
 
 
 def mix_loudness_aware(first: np.ndarray, second: np.ndarray, *, ratio: float) -> np.ndarray:

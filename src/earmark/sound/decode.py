@@ -9,15 +9,27 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import soxr
 
 from earmark.errors import SoundError
+from earmark.sound.channels import Mix, keep_channels, mix_to_mono
 from earmark.sound.container import Container, Sound, open_container
 from earmark.sound.readers import AvReader, Reader, SoundfileReader, SoundInfo, Stumble
 
-__all__ = ["AUDIO_SUFFIXES", "Sound", "SoundInfo", "SoundWarning", "decode", "probe", "stream"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "Recording",
+    "Sound",
+    "SoundInfo",
+    "SoundWarning",
+    "decode",
+    "decode_channels",
+    "probe",
+    "stream",
+]
 
 _SOUND_SUFFIXES = """
     .wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf
@@ -32,6 +44,26 @@ _FILTER_REACH = 256
 
 class SoundWarning(UserWarning):
     """A sound that is not whole: what is there was read, the rest is missing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A sound as it is stored.
+
+    Attributes:
+        samples: (samples,) or (samples, channels), float32, at the sound's own rate; NaN and infinite values are left
+            as they are.
+        sample_rate: Hz.
+        codec: As `probe` names it.
+        bit_depth: Bits a sample of PCM, ALAC, FLAC or floats; ``None`` where the codec has none.
+        fault: Why the file is not whole; blank if it is.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    codec: str
+    bit_depth: int | None
+    fault: str
 
 
 def probe(source: Sound) -> SoundInfo:
@@ -105,6 +137,49 @@ def decode(
                 return _read_part(container, reader, sample_rate, start_s, duration_s)
 
 
+def decode_channels(source: Sound, *, start_s: float = 0.0, duration_s: float | None = None) -> Recording:
+    """A sound, or a part of it, as it is stored: all channels, its own rate, broken values and all.
+
+    For those who look for faults; everything else hears what `decode` gives.
+
+    Args:
+        source: Path, bytes, or binary file object (read from its present position on, which is then undefined).
+        start_s: Where the part begins, seconds, >= 0.
+        duration_s: Length of the part, seconds, > 0; ``None`` means to the end.
+
+    Raises:
+        SoundError: As `decode`, but for NaN and infinite samples.
+
+    Example:
+        >>> import io, numpy as np, soundfile
+        >>> soundfile.write(file := io.BytesIO(), np.zeros((8_000, 2)), 16_000, format="WAV", subtype="PCM_24")
+        >>> recording = decode_channels(file.getvalue())
+        >>> recording.samples.shape, recording.sample_rate, recording.codec, recording.bit_depth
+        ((8000, 2), 16000, 'pcm_24', 24)
+    """
+    _check_part(start_s, duration_s)
+    with open_container(source) as container:
+        try:
+            with _reader(container, keep_channels) as reader:
+                return _read_as_stored(container, reader, start_s, duration_s)
+        except Stumble as stumble:
+            with AvReader(container, stumble.promised, keep_channels) as reader:
+                return _read_as_stored(container, reader, start_s, duration_s)
+
+
+def _read_as_stored(container: Container, reader: Reader, start_s: float, duration_s: float | None) -> Recording:
+    first, last, _, _ = _span(reader.sample_rate, reader.sample_rate, start_s, duration_s)
+    try:
+        samples = reader.read(first, last)
+    except ValueError as error:
+        raise SoundError(
+            f"{container.name} changes its number of channels midway; split it or convert it to WAV."
+        ) from error
+    if not len(samples):
+        raise SoundError(_why_nothing(container, reader.fault, start_s, duration_s))
+    return Recording(samples, reader.sample_rate, reader.name_codec(), reader.bit_depth, reader.fault or "")
+
+
 def stream(source: Sound, *, sample_rate: int | None = None, block_s: float = 10.0) -> Iterator[np.ndarray]:
     """The waveform that ``decode`` gives, block by block, in bounded memory whatever its length.
 
@@ -145,13 +220,13 @@ def stream(source: Sound, *, sample_rate: int | None = None, block_s: float = 10
 
 
 @contextmanager
-def _reader(container: Container) -> Iterator[Reader]:
+def _reader(container: Container, mix: Mix = mix_to_mono) -> Iterator[Reader]:
     """libsndfile where it can, FFmpeg where it cannot."""
     reader: Reader
     try:
-        reader = SoundfileReader(container)
+        reader = SoundfileReader(container, mix)
     except Stumble:
-        reader = AvReader(container)
+        reader = AvReader(container, mix=mix)
     with reader:
         yield reader
 

@@ -92,7 +92,7 @@ def plot_mel_spectrogram(
     panel.set_yticks(list(ticks.values()), list(ticks))
     mark_seconds(panel, duration_s)
     hide_frame(panel)
-    levels = 1 + _relative_mel_db(waveform, sample_rate, n_mels) / RANGE_DB
+    levels = measure_mel_levels(waveform, sample_rate, n_mels)
     rasters = (
         Raster(to_png(levels[::-1]), LEFT_PX, top_px, PANEL_PX, height_px),
         add_colour_bar(figure, WIDTH_PX - RIGHT_PX, top_px, height_px, DECIBEL_TICKS),
@@ -177,15 +177,15 @@ def hide_frame(panel: Axes) -> None:
         spine.set_visible(False)
 
 
-def _relative_mel_db(waveform: NDArray[np.float32], sample_rate: int, n_mels: int) -> NDArray[np.floating]:
-    """(n_mels, frames), from -80 to 0 dB."""
+def measure_mel_levels(waveform: NDArray[np.float32], sample_rate: int, n_mels: int) -> NDArray[np.floating]:
+    """The mel spectrogram as brightness: (n_mels, frames), 1 for its loudest value, 0 for 80 dB below and less."""
     import torch
 
     from earmark.sound.features import log_mel
 
     peak = float(np.abs(waveform).max())
     if peak == 0:
-        return np.full((n_mels, 1), -RANGE_DB)
+        return np.zeros((n_mels, 1))
     decibels = log_mel(
         torch.from_numpy(waveform / peak),
         sample_rate=sample_rate,
@@ -195,7 +195,7 @@ def _relative_mel_db(waveform: NDArray[np.float32], sample_rate: int, n_mels: in
         reference="max",
         top_db=RANGE_DB,
     )
-    return decibels.numpy()
+    return 1 + decibels.numpy() / RANGE_DB
 
 
 def place_octaves_in_mels(sample_rate: int, n_mels: int, height_px: float) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Two readers of sound with one face: libsndfile, and FFmpeg for what libsndfile cannot open.
 
-Both give mono float32 and know, after reading, whether something was wrong (``fault``). Only ``earmark.sound.decode``
-needs this room.
+Both give float32, mono unless they are told to keep the channels, and know, after reading, whether something was wrong
+(``fault``). Only ``earmark.sound.decode`` needs this room.
 """
 
 import re
@@ -15,7 +15,9 @@ import numpy as np
 import soundfile
 
 from earmark.errors import SoundError
+from earmark.sound.channels import Mix, mix_to_mono
 from earmark.sound.container import Container
+from earmark.sound.traits import read_bit_depth
 
 _PIECE_FRAMES = 1 << 18
 _UNKNOWN_LENGTH = 1 << 40
@@ -56,6 +58,9 @@ class Reader(Protocol):
     integers: bool  # stored as integers, so that no sample can be NaN
     fault: str | None
 
+    @property
+    def bit_depth(self) -> int | None: ...
+    def name_codec(self) -> str: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     def info(self) -> SoundInfo: ...
@@ -71,7 +76,7 @@ class SoundfileReader:
     decodes wrongly and complains on the user's terminal; so it reads MP3 in one go or leaves it to FFmpeg.
     """
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, mix: Mix = mix_to_mono) -> None:
         if not container.suits_soundfile():
             raise Stumble
         cut = container.cut()  # now, since it moves about in a file object that libsndfile reads later
@@ -80,9 +85,11 @@ class SoundfileReader:
         except (soundfile.LibsndfileError, TypeError):  # TypeError: a file named .raw
             raise Stumble from None
         self.sample_rate: int = self._file.samplerate
+        self._mix = mix
         self._codec: str = self._file.subtype
         self.integers = self._codec.startswith("PCM")
-        self._position = 0
+        # Before its first seek libsndfile forgets the delay that Opus of FFmpeg's making declares.
+        self._position = -1 if self._codec == "OPUS" else 0
         log = self._file.extra_info
         self.fault = _cut_chunk(log) or cut
         self._frames = _frames_stored(self._file, log)
@@ -99,15 +106,23 @@ class SoundfileReader:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
+    @property
+    def bit_depth(self) -> int | None:
+        return read_bit_depth(self._codec.lower())
+
+    def name_codec(self) -> str:
+        if self._file.format == "FLAC":
+            return "flac"
+        codec = self._codec.lower()
+        return {"mpeg_layer_iii": "mp3", "mpeg_layer_ii": "mp2", "mpeg_layer_i": "mp1"}.get(codec, codec)
+
     def info(self) -> SoundInfo:
         container = {"wavex": "wav", "rf64": "wav"}.get(name := self._file.format.lower(), name)
-        codec = self._codec.lower()
-        codec = {"mpeg_layer_iii": "mp3", "mpeg_layer_ii": "mp2", "mpeg_layer_i": "mp1"}.get(codec, codec)
-        codec = "flac" if container == "flac" else codec
-        return SoundInfo(self._frames / self.sample_rate, self.sample_rate, self._file.channels, codec, container)
+        duration_s = self._frames / self.sample_rate
+        return SoundInfo(duration_s, self.sample_rate, self._file.channels, self.name_codec(), container)
 
     def read(self, start: int, stop: int | None) -> np.ndarray:
-        """Mono samples ``start`` to ``stop`` (``None``: the end), fewer where the sound ends."""
+        """Samples ``start`` to ``stop`` (``None``: the end), fewer where the sound ends."""
         stop = self._frames if stop is None else min(stop, self._frames)
         if start >= stop:
             return np.empty(0, np.float32)
@@ -126,10 +141,10 @@ class SoundfileReader:
         self._position = stop
         if start > begin:
             samples = samples[start - begin :].copy()  # a view would keep all of it in memory
-        return mix_to_mono(samples.T) if samples.ndim == 2 else samples
+        return self._mix(samples.T) if samples.ndim == 2 else samples
 
     def pieces(self, start: int) -> Iterator[np.ndarray]:
-        """All mono samples from ``start`` on, a few seconds at a time."""
+        """All samples from ``start`` on, a few seconds at a time."""
         for position in range(start, self._frames, _PIECE_FRAMES):
             yield self.read(position, position + _PIECE_FRAMES)
 
@@ -167,17 +182,6 @@ def _frames_stored(file: soundfile.SoundFile, log: str) -> int:
     return fact if 0 < frames - fact < told["Samples/Block"] else frames
 
 
-def mix_to_mono(channels: np.ndarray) -> np.ndarray:
-    """The mean of (channels, samples): sum by sum, since numpy's mean along a short axis takes thirty times as long."""
-    if len(channels) == 1:
-        return channels[0]
-    mono = channels[0] + channels[1]
-    for channel in channels[2:]:
-        mono += channel
-    mono *= np.float32(1 / len(channels))
-    return mono
-
-
 # FFmpeg demuxers that hold sound. A closed list, because others (playlists, concat scripts) open further files by name.
 _FORMATS = (
     "mov,matroska,aac,mp3,ogg,flac,wav,w64,aiff,caf,au,amr,amrnb,amrwb,asf,avi,flv,mpeg,mpegts,ac3,eac3,dts,ape,wv,tta,tak,"
@@ -210,12 +214,13 @@ class AvReader:
 
     integers = False
 
-    def __init__(self, container: Container, promised: int | None = None) -> None:
+    def __init__(self, container: Container, promised: int | None = None, mix: Mix = mix_to_mono) -> None:
         import av
 
         self._av = av
         self._container = container
         self._promised = promised
+        self._mix = mix
         self._cut = container.cut()
         self.fault: str | None = self._cut
         with ExitStack() as stack:
@@ -251,16 +256,22 @@ class AvReader:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
+    @property
+    def bit_depth(self) -> int | None:
+        return read_bit_depth(self.name_codec())
+
+    def name_codec(self) -> str:
+        codec = self._stream.codec_context.name.removesuffix("le").removesuffix("be")
+        return next((plain for start, plain in _CODECS.items() if codec.startswith(start)), codec)
+
     def info(self) -> SoundInfo:
         duration_s = self._stated_duration_s()
         if duration_s is None:
             packets = self._media.demux(self._stream)
             duration_s = float(sum(packet.duration or 0 for packet in packets) * self._stream.time_base)
-        context = self._stream.codec_context
-        codec = context.name.removesuffix("le").removesuffix("be")
-        codec = next((plain for start, plain in _CODECS.items() if codec.startswith(start)), codec)
+        channels = self._stream.codec_context.channels
         container = self._container.format_name(self._media.format.name)
-        return SoundInfo(duration_s, self.sample_rate, context.channels, codec, container)
+        return SoundInfo(duration_s, self.sample_rate, channels, self.name_codec(), container)
 
     def _stated_duration_s(self) -> float | None:
         """The track's duration where the container states it; those of bare streams are FFmpeg's guesses."""
@@ -275,18 +286,18 @@ class AvReader:
         return self._media.duration / self._av.time_base if alone and self._media.duration else None
 
     def read(self, start: int, stop: int | None) -> np.ndarray:
-        """Mono samples ``start`` to ``stop`` (``None``: the end), fewer where the sound ends."""
-        held, position = [np.empty(0, np.float32)], start
+        """Samples ``start`` to ``stop`` (``None``: the end), fewer where the sound ends."""
+        held, position = [], start
         for piece in self.pieces(start):
             held.append(piece)
             position += len(piece)
             if stop is not None and position >= stop:
                 break
-        samples = np.concatenate(held)
+        samples = np.concatenate(held) if held else np.empty(0, np.float32)
         return samples if stop is None else samples[: max(0, stop - start)]
 
     def pieces(self, start: int) -> Iterator[np.ndarray]:
-        """All mono samples from ``start`` on, frame by frame."""
+        """All samples from ``start`` on, frame by frame."""
         position = 0
         for samples in self._without_padding(self._frames()):
             if position + len(samples) > start:
@@ -338,7 +349,7 @@ class AvReader:
                             f"{self._container.name} changes its sample rate midway ({self.sample_rate} to "
                             f"{frame.sample_rate} Hz); split it or convert it to WAV."
                         )
-                    yield _mono(frame)
+                    yield self._mix(_scale(frame))
             except self._av.error.FFmpegError:
                 # Tags and padding behind an MP3 come as packets too, but do not begin as one.
                 damaged += not is_mp3 or bytes(packet)[:1] == b"\xff"
@@ -363,8 +374,8 @@ class AvReader:
             self.fault = self.fault or f"FFmpeg could not read on ({error.strerror})"
 
 
-def _mono(frame: Any) -> np.ndarray:
-    """One decoded frame as (samples,) float32; integers are scaled by their full range, as libsndfile does."""
+def _scale(frame: Any) -> np.ndarray:
+    """One decoded frame as (channels, samples) float32; integers are scaled by their full range, as libsndfile does."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -372,4 +383,4 @@ def _mono(frame: Any) -> np.ndarray:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-    return mix_to_mono(samples.astype(np.float32, copy=False))
+    return samples.astype(np.float32, copy=False)

@@ -9,12 +9,17 @@ import numpy as np
 
 import earmark
 from earmark.data.clips import Clips
+from earmark.data.groups import infer_groups
 from earmark.data.layouts import read_clips
 from earmark.data.waveforms import load_waveforms
 from earmark.errors import ClipsError
 from earmark.evaluation.evaluate import ask_model
+from earmark.evaluation.robustness import measure_robustness
 from earmark.inference.classifier import Classifier
 from earmark.progress import show_progress
+from earmark.training.decision import describe_calibration
+from earmark.training.gate import check_memory
+from earmark.training.ledger import record_reading
 from earmark.training.record import describe_clips_honestly, describe_data, describe_software
 from earmark.training.run import Run, choose_run_folder, make_run_folder, write_answers
 
@@ -26,6 +31,8 @@ def evaluate(
     out: str | Path | None = None,
     split: str | None = None,
     strict: bool = False,
+    robustness: bool = False,
+    allow_leak: bool = False,
 ) -> Run:
     """Measure a model on labelled clips and write the report.
 
@@ -35,10 +42,14 @@ def evaluate(
         out: The run directory; ``runs/<time>-evaluate`` if not given.
         split: Only clips of this part (``"test"``, say), where the table has a split column.
         strict: Refuse clips that cannot be heard instead of leaving them out by name.
+        robustness: Ask again under bad conditions (telephone rates, codecs, clipping, noise, reverberation): about
+            twenty times the work.
+        allow_leak: Go on where the model learned from some of the clips, or from others of their groups; the report
+            says it in red.
 
     Raises:
         ModelError: no model there, or clips with labels it does not know.
-        ClipsError: clips that do not hold together, or none of the part asked for.
+        ClipsError: clips that do not hold together, none of the part asked for, or clips that the model knows.
 
     Example:
         >>> import earmark
@@ -47,10 +58,11 @@ def evaluate(
     """
     classifier = model if isinstance(model, Classifier) else Classifier.from_pretrained(model)
     clips = clips if isinstance(clips, Clips) else read_clips(clips)
-    clips = _choose_part(clips, split)
+    clips = _choose_part(infer_groups(clips, to_deal=False), split)
     folder = choose_run_folder(out, "evaluate")
     with show_progress("Decoding") as advance:
         waveforms = load_waveforms(clips, sample_rate=classifier.sample_rate, strict=strict, on_progress=advance)
+    leaks = check_memory(waveforms, classifier, allow_leak=allow_leak)
     began = time.perf_counter()
     with show_progress("Evaluating", "clips") as advance:
         answers = ask_model(classifier, waveforms, np.arange(len(waveforms)), advance)
@@ -73,11 +85,17 @@ def evaluate(
             "evaluate_s": round(time.perf_counter() - began, 2),
         },
         "metrics": answers.measure(),
+        "calibration": describe_calibration(answers, classifier.decision.temperature, "Nothing was fitted here."),
         "earmark": earmark.__version__,
         **describe_software(),
     }
+    if robustness:
+        with show_progress("Under bad conditions", "clips") as advance:
+            report["robustness"] = measure_robustness(classifier, waveforms, answers, on_progress=advance)
+    leaks.enter(report)
     make_run_folder(folder)
-    write_answers(folder, report, answers)
+    report["ledger"] = record_reading(folder, "evaluate", waveforms, np.arange(len(waveforms)))
+    write_answers(folder, report, answers, classifier)
     return Run(folder, report)
 
 

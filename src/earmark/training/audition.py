@@ -18,7 +18,7 @@ from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import RecipeError, RunError, SoundError
 from earmark.files import replace_whole, write_text_whole
 from earmark.progress import show_progress
-from earmark.sound.augment import measure_level_db
+from earmark.sound.level import measure_level_db
 from earmark.training.augmentation import check_disturbance
 from earmark.training.batches import WaveformExamples
 from earmark.training.build import LONGEST_WHOLE_S, fit_window, settle_rate

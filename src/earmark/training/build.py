@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ from earmark.data.clips import Clips
 from earmark.data.overview import describe_clips
 from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import RecipeError
+from earmark.evaluation.drift import MEMORY_FILE
+from earmark.evaluation.sound_sample import pack_sample, sample_clips
 from earmark.files import write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.inference.golden import write_golden
 from earmark.models.hub import hide_progress
 from earmark.models.pretrained import load_pretrained_audio
 from earmark.progress import show_progress
-from earmark.sound.augment import measure_level_db
+from earmark.sound.level import measure_level_db
 from earmark.sound.waveform_changes import build_changes
 from earmark.training.augmentation import check_disturbance
 from earmark.training.learners import Learner, build_model
+from earmark.training.memory import remember_clips
 from earmark.training.recipe import Recipe
 
 HIGHEST_RATE_HZ = 32_000  # what "auto" takes at most: hardly a sound is told from others by what lies above 16 kHz
@@ -106,7 +110,15 @@ def check_recipe(recipe: Recipe, *, multi_label: bool = False) -> None:
         ) from error
 
 
-def save_model(learner: Learner, folder: Path, *, card: str, waveforms: ClipWaveforms, rows: np.ndarray) -> Classifier:
+def save_model(
+    learner: Learner,
+    folder: Path,
+    *,
+    card: str,
+    waveforms: ClipWaveforms,
+    rows: np.ndarray,
+    excused: Mapping[str, Collection[int]] | None = None,
+) -> Classifier:
     """Write a model directory, whole or not at all, and return the model as loaded back from it.
 
     Args:
@@ -115,6 +127,7 @@ def save_model(learner: Learner, folder: Path, *, card: str, waveforms: ClipWave
         card: The text of its ``README.md``.
         waveforms: The clips and their sound.
         rows: Clips it learned from, to be remembered by hash and group.
+        excused: Clips that a published protocol has on two sides; see `earmark.training.memory.remember_clips`.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -122,25 +135,28 @@ def save_model(learner: Learner, folder: Path, *, card: str, waveforms: ClipWave
         learner.model.float().cpu().save_pretrained(part)
     learner.extractor.save_pretrained(part)
     write_text_whole(part / "README.md", card)
-    memory = json.dumps(_remember_clips(waveforms, rows), ensure_ascii=False, indent=1)
-    write_text_whole(part / "training_data.json", memory)
+    memory = json.dumps(_remember_data(waveforms, rows, excused), ensure_ascii=False, indent=1)
+    write_text_whole(part / MEMORY_FILE, memory)
     write_golden(Classifier.from_pretrained(part), part)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
     return Classifier.from_pretrained(folder)
 
 
-def _remember_clips(waveforms: ClipWaveforms, rows: np.ndarray) -> dict[str, Any]:
+def _remember_data(
+    waveforms: ClipWaveforms, rows: np.ndarray, excused: Mapping[str, Collection[int]] | None
+) -> dict[str, Any]:
     """What later checks for leaks and drift need: no sound, no file names."""
-    table = waveforms.clips.table
-    groups = table["group"].tolist() if "group" in table else [None] * len(table)
     rate = waveforms.store.sample_rate
     levels_db = np.array([measure_level_db(waveforms.read(int(row))) for row in rows])
     durations_s = waveforms.lengths[rows] / rate
     quantiles = (0.0, 0.1, 0.5, 0.9, 1.0)
+    with show_progress("Remembering sounds") as advance:
+        sample = sample_clips(waveforms.clips, rows, on_progress=advance)
     return {
-        "clips": [{"hash": waveforms.content_keys[row], "group": groups[row]} for row in map(int, rows)],
+        "clips": remember_clips(waveforms, rows, excused),
         "quantiles": list(quantiles),
         "duration_s": np.quantile(durations_s, quantiles).round(4).tolist(),
         "peak_level_db": np.quantile(levels_db, quantiles).round(2).tolist(),
+        "sound": pack_sample(sample),
     }

@@ -11,6 +11,7 @@ from earmark.data.catalogue import KnownDataset, find_dataset
 from earmark.errors import EarmarkError
 from earmark.evaluation.metrics import SCORE_NAMES
 from earmark.models.hub import is_hub_id
+from earmark.training.gate import tell_found
 from earmark.training.recipe import Recipe, to_tables
 
 PLACE = "path/to/this/directory"
@@ -56,7 +57,7 @@ def write_card(recipe: Recipe, report: dict[str, Any]) -> str:
     if recipe.brings_features and not _is_on_hub(recipe.model.name):
         recipe = replace(recipe, model=replace(recipe.model, name=_as_path(recipe.model.name).name))
     sections = [
-        [f"# {_escape(report['title'])}", "", _tell_answers(report)],
+        [f"# {_escape(report['title'])}", "", *_warn_of_leaks(report), _tell_answers(report)],
         ["## Use", "", *_tell_use(recipe, report)],
         *([["## Figures", "", *_tell_figures(report)]] if report.get("metrics") else []),
         ["## Before you trust it", "", *_tell_limits(report)],
@@ -72,8 +73,15 @@ def write_card(recipe: Recipe, report: dict[str, Any]) -> str:
 def hide_places(report: dict[str, Any]) -> dict[str, Any]:
     """A report as it may be shown to strangers: nothing in it says where files lie on this machine."""
     source = report["data"]["source"]
-    shown = {key: hide_folders(report[key], source) for key in ("protocol", "notes", "recipe") if key in report}
+    told = [key for key in ("protocol", "notes", "recipe") if key in report]
+    shown: dict[str, Any] = {key: hide_folders(report[key], source) for key in told}
     left_out = hide_folders(report["data"].get("left_out", []), source)
+    # Who leaks stays here, since groups are often people, and so do the names of other runs.
+    if "leaks" in report:
+        found = [entry | {"examples": []} for entry in report["leaks"]["found"]]
+        shown["leaks"] = report["leaks"] | {"found": found}
+    if "ledger" in report:
+        shown["ledger"] = {name: report["ledger"][name] for name in ("reads", "clips")}
     return report | shown | {"data": report["data"] | {"source": hide_folders(source, source), "left_out": left_out}}
 
 
@@ -125,7 +133,7 @@ def _write_header(recipe: Recipe, report: dict[str, Any]) -> str:
             task_name="Audio Classification",
             dataset_type=dataset or "audiofolder",
             dataset_name=_name_data(report),
-            dataset_split="test",
+            dataset_split="cross-validation" if _is_cross_validated(report) else "test",
             metric_type=_HUB_METRICS[key],
             metric_name=names[key],
             metric_value=round(metrics[key]["value"], 4),
@@ -164,6 +172,19 @@ def _name_dataset(report: dict[str, Any]) -> str:
     if layout == "Hugging Face dataset" and is_hub_id(source):
         return source
     return _DATASETS_ON_HUB.get(layout, "")
+
+
+def _is_cross_validated(report: dict[str, Any]) -> bool:
+    return report.get("kind") == "crossval"
+
+
+def _warn_of_leaks(report: dict[str, Any]) -> list[str]:
+    """A block that stands out, where something is on two sides and no published protocol has it so."""
+    leaks = report.get("leaks", {})
+    if not leaks.get("found") or leaks["published"]:
+        return []
+    told = "; ".join(_escape(tell_found(entry)) for entry in leaks["found"])
+    return ["> [!CAUTION]", f"> **It leaks.** {_escape(leaks['consequence'])} Found: {told}.", ""]
 
 
 def _is_multi_label(report: dict[str, Any]) -> bool:
@@ -224,7 +245,8 @@ def _tell_figures(report: dict[str, Any]) -> list[str]:
         rows.append(
             ["Mean average precision of always answering the class shares", _percent(metrics["prior_baseline"]), ""]
         )
-    lines = [f"On {metrics['clips']} test clips, read once. {_escape(report['protocol'])}", ""]
+    tested = "test clips, read once by this run" if not _is_cross_validated(report) else "clips, cross-validated"
+    lines = [f"On {metrics['clips']} {tested}. {_escape(report['protocol'])}", ""]
     lines += _write_table(["", "value", "95 % interval"], rows)
     lines += ["", f"Intervals: {metrics['interval']}.", "", *_tell_classes(metrics)]
     relation = "missed and named" if metrics["primary"] == "map" else "taken for"
@@ -244,19 +266,25 @@ def _tell_classes(metrics: dict[str, Any]) -> list[str]:
         [_escape(row["label"]), *(_percent(row[key]) for key in columns), str(row["support"])]
         for row in weakest_first[:CLASSES_SHOWN]
     ]
-    table = _write_table(["class, weakest first", *columns.values(), "test clips"], rows)
+    counted = "answers" if "answers" in metrics else "test clips"
+    table = _write_table(["class, weakest first", *columns.values(), counted], rows)
     more = len(weakest_first) - CLASSES_SHOWN
     return [*table, "", f"And {more} more that do better."] if more > 0 else table
 
 
 def _tell_limits(report: dict[str, Any]) -> list[str]:
+    from earmark.evaluation.rejection import tell_rejection
+
     told = [
         "The figures hold for recordings like those it was tested on; measure it on yours with "
         f"`earmark evaluate {PLACE} SOUNDS`."
     ]
     if not _is_multi_label(report):
         told.append("It names one of its classes whatever it hears, silence and strange sounds included.")
+    told += tell_rejection(report.get("rejection", {}))
     told += report["notes"]
+    if (reads := report.get("ledger", {}).get("reads", 1)) > 1:
+        told.append(f"Its test clips have been read {reads} times; choices made after looking flatter the figures.")
     left_out = report["data"].get("left_out", [])
     told += [f"Left out: {entry['reason']}" for entry in left_out[:LEFT_OUT_SHOWN]]
     if len(left_out) > LEFT_OUT_SHOWN:
@@ -267,7 +295,7 @@ def _tell_limits(report: dict[str, Any]) -> list[str]:
 def _tell_data(report: dict[str, Any]) -> list[str]:
     data = report["data"]
     split = ", ".join(f"{count} {part}" for part, count in data["split"].items())
-    lines = [f"{_escape(_name_data(report))}: {data['clips']} clips ({split})."]
+    lines = [f"{_escape(_name_data(report))}: {data['clips']} clips{f' ({split})' if split else ', all learned from'}."]
     if "hash" in data:
         lines += ["", f"Fingerprint of the clips: `{data['hash']}`"]
     if counts := data.get("class_counts"):
@@ -307,11 +335,13 @@ def _as_table(value: Any) -> Any:
 
 def _tell_training(report: dict[str, Any]) -> list[str]:
     told = []
-    if history := report.get("history"):
+    refit = report.get("refit", {})
+    if history := refit.get("history") or report.get("history"):
         kept = f", of which epoch {report['chosen_epoch']} was kept" if report.get("chosen_epoch") else ""
         told.append(f"{len(history)} epochs{kept}")
-    if "train_s" in report.get("timing", {}):
-        told.append(f"{report['timing']['train_s'] / 60:.1f} minutes")
+    train_s = report.get("timing", {}).get("refit_s" if refit else "train_s")
+    if train_s is not None:
+        told.append(f"{train_s / 60:.1f} minutes")
     if model := report.get("model"):
         told.append(f"on {model['device']}, {model['precision']}, {model['parameters']:,} parameters")
     if "seed" in report:

@@ -99,6 +99,8 @@ def describe_clips_honestly(waveforms: ClipWaveforms, *, kept_apart: bool = Fals
     if waveforms.remarks:
         more = f" (and {len(waveforms.remarks) - 1} more)" if len(waveforms.remarks) > 1 else ""
         notes.append(f"Decoded only in part: {waveforms.remarks[0]}{more}")
+    if waveforms.clips.grouping:
+        notes.append(waveforms.clips.grouping)
     if "group" not in waveforms.clips.table and not kept_apart:
         notes.append(
             "Nothing says which clips share a recording, a speaker or a track. If some do, they may stand on both "

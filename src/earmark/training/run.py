@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,25 @@ import pandas as pd
 from transformers import set_seed
 
 from earmark.data.clips import Clips, read_csv, write_csv
+from earmark.data.groups import infer_groups
 from earmark.data.layouts import read_clips
 from earmark.data.splits import Split, split_clips
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
 from earmark.errors import RunError
 from earmark.evaluation.evaluate import Answers, ask_model, load_sound
 from earmark.evaluation.report import write_report
+from earmark.evaluation.report_reasons import explain_mistakes
 from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.progress import show_progress
 from earmark.training.batches import EncodedClips
 from earmark.training.build import check_recipe, fit_window, save_model, settle_rate
 from earmark.training.card import write_card
+from earmark.training.decision import describe_decision, settle_decision
 from earmark.training.fit import Fitted, encode_clips, fit_model
+from earmark.training.gate import LeakCheck, check_split
 from earmark.training.learners import Learner, build_learner
+from earmark.training.ledger import record_reading
 from earmark.training.recipe import Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_model, describe_run
 from earmark.training.trackers import check_trackers, open_trackers
@@ -77,6 +82,7 @@ def train(
     test_fold: int | None = None,
     strict: bool = False,
     track: Sequence[str] = (),
+    allow_leak: bool = False,
 ) -> Run:
     """Train a classifier and measure it, once, on clips it never heard.
 
@@ -91,9 +97,10 @@ def train(
         strict: Refuse clips that cannot be heard instead of leaving them out by name.
         track: Trackers that follow the training: ``"swanlab"``, ``"tensorboard"``, ``"wandb"``, ``"mlflow"``,
             ``"trackio"``.
+        allow_leak: Go on where a group or the same sound stands on two sides of the split; the report says it in red.
 
     Raises:
-        ClipsError: clips that do not hold together, or too few of a class to be split.
+        ClipsError: clips that do not hold together, too few of a class to be split, or a split that leaks.
         RecipeError: a recipe that does not exist or does not hold together.
         RunError: ``out`` exists already, or a tracker that does not exist or is not installed.
 
@@ -104,9 +111,10 @@ def train(
         0.93
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    clips = clips if isinstance(clips, Clips) else read_clips(clips)
     recipe, seed = settle_seed(recipe, seed)
     validation, how = recipe.train.select == "validation", recipe.train.split
+    clips = clips if isinstance(clips, Clips) else read_clips(clips)
+    clips = infer_groups(clips, to_deal=how == "official")
     # Faults show before the decoding, and before anything is written.
     folder = choose_run_folder(out, recipe.name)
     split_clips(clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
@@ -115,6 +123,7 @@ def train(
     check_trackers(track)
     waveforms = hear_clips(clips, recipe, strict=strict)
     split = split_clips(waveforms.clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
+    leaks = check_split(waveforms, split.parts, how=how, allow_leak=allow_leak)
     recipe = fit_window(recipe, waveforms)
     make_run_folder(folder)
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
@@ -125,9 +134,11 @@ def train(
         "source": clips.source,
         "left_out": waveforms.left_out,
         "track": list(track),
+        "grouping": waveforms.clips.grouping,
+        "leaks": asdict(leaks),
     }
     write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
-    return _finish(folder, waveforms, split, recipe, seed=seed, resume=False, track=track)
+    return _finish(folder, waveforms, split, recipe, leaks, seed=seed, resume=False, track=track)
 
 
 def resume(folder: str | Path) -> Run:
@@ -142,12 +153,15 @@ def resume(folder: str | Path) -> Run:
     if (folder / "report.json").is_file():
         raise RunError(f"The run {folder} is finished; its report is {folder / 'report.html'}.")
     begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if begun.get("kind") == "crossval":
+        raise RunError(f"{folder} is a cross-validation; continue it with `earmark crossval --resume {folder}`.")
     recipe = load_recipe(str(folder / "recipe.toml"))
     clips = read_csv(folder / "clips.csv")
-    clips = Clips(clips.table, clips.labels, clips.multi_label, begun["source"], clips.layout)
+    clips = replace(clips, source=begun["source"], grouping=begun["grouping"])
     waveforms = replace(hear_clips(clips, recipe, strict=True), left_out=begun["left_out"])
     split = Split(waveforms.clips.table["split"].to_numpy(dtype=object), begun["protocol"])
-    return _finish(folder, waveforms, split, recipe, seed=begun["seed"], resume=True, track=begun["track"])
+    leaks = LeakCheck(**begun["leaks"])
+    return _finish(folder, waveforms, split, recipe, leaks, seed=begun["seed"], resume=True, track=begun["track"])
 
 
 def settle_seed(recipe: Recipe, seed: int | None) -> tuple[Recipe, int]:
@@ -195,18 +209,21 @@ def _finish(
     waveforms: ClipWaveforms,
     split: Split,
     recipe: Recipe,
+    leaks: LeakCheck,
     *,
     seed: int,
     resume: bool,
     track: Sequence[str],
 ) -> Run:
     report = describe_run("train", recipe, waveforms, split, split.protocol, seed=seed)
+    leaks.enter(report)
     with open_trackers(track, folder=folder, title=report["title"], recipe_tables=to_tables(recipe)) as trackers:
         set_seed(seed)
         learner = build_learner(recipe, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)
         if learner.note:
             report["notes"].append(learner.note)
         began = time.perf_counter()
+        encoded = encode_once(learner, waveforms)
         fitted = fit_model(
             learner,
             waveforms,
@@ -214,7 +231,7 @@ def _finish(
             train_rows=split.rows("train"),
             validation_rows=split.rows("validation"),
             seed=seed,
-            encoded=encode_once(learner, waveforms),
+            encoded=encoded,
             folder=folder,
             resume=resume,
             title=recipe.name,
@@ -222,10 +239,10 @@ def _finish(
         )
         report["timing"]["train_s"] = round(time.perf_counter() - began, 2)
         _tell_training(report, fitted, recipe)
-        answers = _measure(folder, report, learner, waveforms, split, recipe, seed=seed)
+        answers = _measure(folder, report, learner, waveforms, split, recipe, encoded, leaks, seed=seed)
         trackers.log_report(report, answers.table)
         report["trackers"] = trackers.hints()
-    write_answers(folder, report, answers)
+    write_answers(folder, report, answers, Classifier.from_pretrained(folder / "model"))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return Run(folder, report)
 
@@ -245,20 +262,27 @@ def _measure(
     waveforms: ClipWaveforms,
     split: Split,
     recipe: Recipe,
+    encoded: EncodedClips | None,
+    leaks: LeakCheck,
     *,
     seed: int,
 ) -> Answers:
     """Save the model, and ask what was saved, once, about the test clips."""
     report["model"] = describe_model(learner, recipe)
+    settled = settle_decision(learner, waveforms, split, recipe, encoded=encoded, seed=seed)
     train_rows = split.rows("train")
     card = write_card(recipe, report)
-    classifier = save_model(learner, folder / "model", card=card, waveforms=waveforms, rows=train_rows)
+    classifier = save_model(
+        learner, folder / "model", card=card, waveforms=waveforms, rows=train_rows, excused=leaks.excused
+    )
     began = time.perf_counter()
     with show_progress("Evaluating", "clips") as advance:
         answers = ask_model(classifier, waveforms, split.rows("test"), advance)
+    report["ledger"] = record_reading(folder, "train", waveforms, split.rows("test"))
     targets = waveforms.targets()[train_rows]
     majority = waveforms.clips.labels[int(targets.sum(0).argmax())]
     report["metrics"] = answers.measure(majority_label=majority, prior=targets.mean(0), seed=seed)
+    report.update(describe_decision(settled, classifier, answers))
     report["timing"]["evaluate_s"] = round(time.perf_counter() - began, 2)
     write_text_whole(folder / "model" / "README.md", write_card(recipe, report))
     return answers
@@ -275,9 +299,10 @@ def _tell_training(report: dict[str, Any], fitted: Fitted, recipe: Recipe) -> No
         report["notes"].insert(0, f"The training was broken off by hand after {len(fitted.history)} epoch(s).")
 
 
-def write_answers(folder: Path, report: dict[str, Any], answers: Answers) -> None:
-    """Write ``predictions.csv``, ``report.json`` and ``report.html``."""
+def write_answers(folder: Path, report: dict[str, Any], answers: Answers, classifier: Classifier | None = None) -> None:
+    """Write ``predictions.csv``, ``report.json`` and ``report.html``, with reasons if the model is at hand."""
+    reason = explain_mistakes(classifier) if classifier else None
     with replace_whole(folder / "predictions.csv") as part:
         answers.table.to_csv(part, index=False, float_format="%.6g")
     with show_progress("Writing the report", "sounds") as advance:
-        write_report(folder, report, pd.DataFrame(answers.table), load_sound, on_progress=advance)
+        write_report(folder, report, pd.DataFrame(answers.table), load_sound, advance, reason)
