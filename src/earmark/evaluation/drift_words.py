@@ -106,25 +106,19 @@ def word_verdict(auc: float, low: float, high: float) -> str:
 
 
 def _tell_level(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> tuple[bool, str]:
-    mine, other = float(np.median(ours)), float(np.median(theirs))
-    medians = f"median {mine:.0f} against {other:.0f} dBFS"
-    if abs(mine - other) < LEAST_DB:
-        return False, f"Your recordings are about as loud ({medians})."
-    return (
-        True,
-        f"Your recordings are {abs(mine - other):.0f} dB {'louder' if mine > other else 'quieter'} ({medians}).",
-    )
+    return _tell_db("Your recordings are", "", ours, theirs)
 
 
 def _tell_noise(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> tuple[bool, str]:
+    return _tell_db("Their background is", "noise floor: ", ours, theirs)
+
+
+def _tell_db(subject: str, what: str, ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> tuple[bool, str]:
     mine, other = float(np.median(ours)), float(np.median(theirs))
-    medians = f"noise floor: median {mine:.0f} against {other:.0f} dBFS"
+    medians = f"{what}median {mine:.0f} against {other:.0f} dBFS"
     if abs(mine - other) < LEAST_DB:
-        return False, f"Their background is about as loud ({medians})."
-    return (
-        True,
-        f"Their background is {abs(mine - other):.0f} dB {'louder' if mine > other else 'quieter'} ({medians}).",
-    )
+        return False, f"{subject} about as loud ({medians})."
+    return True, f"{subject} {abs(mine - other):.0f} dB {'louder' if mine > other else 'quieter'} ({medians})."
 
 
 def _tell_bandwidth(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> tuple[bool, str]:
