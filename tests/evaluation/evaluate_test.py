@@ -15,6 +15,7 @@ from earmark.errors import ModelError
 from earmark.evaluation import evaluate as evaluate_module
 from earmark.evaluation.evaluate import Answers, ask_model, load_sound
 from earmark.inference.classifier import Classifier
+from earmark.inference.torch_network import TorchNetwork
 from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
 
 RATE = 8000
@@ -32,7 +33,9 @@ def make_classifier(problem_type: str) -> Classifier:
         label2id={"bird": 0, "cat": 1, "owl": 2},
         problem_type=problem_type,
     )
-    return Classifier(EarmarkForAudioClassification(config), EarmarkFeatureExtractor(sampling_rate=RATE), "cpu")
+    return Classifier(
+        TorchNetwork(EarmarkForAudioClassification(config), EarmarkFeatureExtractor(sampling_rate=RATE), "cpu")
+    )
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from earmark.evaluation.rejection import (
 )
 from earmark.inference.classifier import Classifier
 from earmark.inference.decision import Decision
+from earmark.inference.torch_network import TorchNetwork
 from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
 
 
@@ -103,7 +104,7 @@ def deaf():
     with torch.no_grad():
         model.backbone.layers[-1].weight.zero_()
         model.backbone.layers[-1].bias.copy_(torch.tensor([0.15, 0.15, 0.7]).log())
-    return Classifier(model, EarmarkFeatureExtractor(sampling_rate=8000), device="cpu")
+    return Classifier(TorchNetwork(model, EarmarkFeatureExtractor(sampling_rate=8000), device="cpu"))
 
 
 def test_noise_that_is_taken_for_a_class_is_named(deaf):

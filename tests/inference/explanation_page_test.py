@@ -12,6 +12,7 @@ from earmark.errors import RunError
 from earmark.inference.classifier import Classifier
 from earmark.inference.explanation import explain
 from earmark.inference.explanation_page import write_explanations
+from earmark.inference.torch_network import TorchNetwork
 from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
 
 RATE = 8_000
@@ -30,7 +31,9 @@ def classifier() -> Classifier:
         label2id={label: i for i, label in enumerate(LABELS)},
         problem_type="single_label_classification",
     )
-    return Classifier(EarmarkForAudioClassification(config), EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu")
+    return Classifier(
+        TorchNetwork(EarmarkForAudioClassification(config), EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu")
+    )
 
 
 def write_noise(path: Path, seconds: float, seed: int = 0, rate: int = 16_000) -> str:

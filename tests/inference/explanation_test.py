@@ -12,6 +12,7 @@ from earmark.inference.class_activation import _find_centres, map_activation
 from earmark.inference.classifier import Classifier
 from earmark.inference.explanation import Explanation, explain
 from earmark.inference.occlusion import Patches, average_over_patches
+from earmark.inference.torch_network import TorchNetwork
 from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
 from earmark.models.backbones import SmallCnn, TimmNetwork
 from earmark.sound.heat import HeatMap
@@ -79,7 +80,7 @@ def teach(front_end: dict, backbone: dict, *, rounds: int = 60, multi_label: boo
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return Classifier(model, EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu")
+    return Classifier(TorchNetwork(model, EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ class Halving(torch.nn.Module):
 def test_the_map_is_laid_back_where_it_came_from_whatever_the_picture(picture: dict, start_s: float) -> None:
     classifier = teach(LOG_MEL, {"name": "test_resnet", "dropout": 0.0, **picture}, rounds=0)
     network = Halving()
-    classifier.model.backbone.network = network
+    classifier.network.model.backbone.network = network
     if picture.get("picture") == "coloured":
         # The brightest colours are near 1 in all three channels, those of the noise far below.
         network.forward_features = lambda shown, plain=network.forward_features: plain(shown + 0.9)  # type: ignore

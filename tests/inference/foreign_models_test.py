@@ -56,8 +56,8 @@ def make_clips(*durations_s: float) -> list[np.ndarray]:
 
 @torch.inference_mode()
 def ask_transformers(classifier: Classifier, clip: np.ndarray) -> np.ndarray:
-    inputs = classifier.extractor(clip, sampling_rate=RATE, return_tensors="pt")
-    return classifier.model(**inputs).logits.softmax(-1)[0].numpy()
+    inputs = classifier.network.extractor(clip, sampling_rate=RATE, return_tensors="pt")
+    return classifier.network.model(**inputs).logits.softmax(-1)[0].numpy()
 
 
 def test_a_hubert_answers_as_transformers_has_it(hubert):
@@ -156,8 +156,8 @@ def test_a_model_that_hears_little_at_once_hears_a_long_sound_to_its_end(load_fo
 
 def test_a_model_trained_on_short_windows_hears_windows_as_long(load_foreign, tmp_path):
     classifier = load_foreign("hubert")
-    classifier.model.config.window = RATE // 2
-    classifier.model.save_pretrained(tmp_path / "tuned")
+    classifier.network.model.config.window = RATE // 2
+    classifier.network.model.save_pretrained(tmp_path / "tuned")
     again = Classifier.from_pretrained(tmp_path / "tuned", device="cpu")
     assert (classifier.window, again.window) == (30 * RATE, RATE // 2)
 
@@ -166,6 +166,6 @@ def test_a_model_stored_in_half_precision_answers(load_foreign, tmp_path):
     classifier = load_foreign("hubert")
     (clip,) = make_clips(0.5)
     expected = classifier.score([clip])
-    classifier.model.half().save_pretrained(tmp_path / "tuned")
+    classifier.network.model.half().save_pretrained(tmp_path / "tuned")
     scores = Classifier.from_pretrained(tmp_path / "tuned", device="cpu").score([clip])
     np.testing.assert_allclose(scores, expected, atol=0.02)

@@ -46,7 +46,7 @@ def test_a_saved_model_holds(folder):
 def test_a_model_of_which_one_per_cent_was_changed_does_not_hold(folder, name):
     classifier = Classifier.from_pretrained(folder, device="cpu")
     with torch.no_grad():
-        tensor = classifier.model.state_dict()[name]
+        tensor = classifier.network.model.state_dict()[name]
         tensor.mul_(1.01) if tensor.any() else tensor.add_(0.5)
     verdict = verify_model(classifier, folder)
     assert not verdict.holds
@@ -56,8 +56,8 @@ def test_a_model_of_which_one_per_cent_was_changed_does_not_hold(folder, name):
 def test_a_copy_changed_on_disk_does_not_hold(folder):
     classifier = Classifier.from_pretrained(folder, device="cpu")
     with torch.no_grad():
-        classifier.model.backbone.classify.weight.mul_(1.01)
-    classifier.model.save_pretrained(folder)
+        classifier.network.model.backbone.classify.weight.mul_(1.01)
+    classifier.network.model.save_pretrained(folder)
     assert not verify_model(Classifier.from_pretrained(folder, device="cpu"), folder).holds
 
 

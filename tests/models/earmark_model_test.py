@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClas
 
 from earmark.errors import ModelError
 from earmark.inference.classifier import Classifier
+from earmark.inference.torch_network import TorchNetwork
 from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
 from earmark.sound.synthesis import synthesise
 
@@ -94,7 +95,7 @@ def test_the_answer_to_a_long_clip_is_the_mean_over_its_windows_by_their_length(
     answers = np.stack([ask(model, [window])[0] for window in windows])
     expected = sum(len(window) * answer for window, answer in zip(windows, answers, strict=True)) / len(clip)
     np.testing.assert_allclose(ask(model, [clip])[0], expected, atol=1e-5)
-    classifier = Classifier(model, EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu")
+    classifier = Classifier(TorchNetwork(model, EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu"))
     np.testing.assert_allclose(classifier.score([clip])[0], expected, atol=1e-5)
 
 

@@ -106,6 +106,7 @@ def time_model(folder: Path) -> dict[str, Any]:
     import torch
 
     from earmark.inference.classifier import Classifier
+    from earmark.inference.torch_network import reach_torch
 
     try:
         classifier = Classifier.from_pretrained(folder)
@@ -119,7 +120,7 @@ def time_model(folder: Path) -> dict[str, Any]:
         seconds.append(time.perf_counter() - began)
         if len(seconds) > WARM_UPS and sum(seconds) > LONGEST_S:
             break
-    device = classifier.device.type
+    device = reach_torch(classifier).device.type
     n_threads = torch.get_num_threads()
     threads = f", {n_threads} thread{'s' * (n_threads > 1)}" if device == "cpu" else ""
     return {

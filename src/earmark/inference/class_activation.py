@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earmark.inference.classifier import WINDOWS_AT_ONCE, Classifier
+from earmark.inference.torch_network import reach_torch
 from earmark.models import EarmarkForAudioClassification
 from earmark.models.backbones import SmallCnn
 from earmark.models.front_ends import Encoded, LogMel, LogMelConfig
@@ -34,7 +35,7 @@ def map_activation(classifier: Classifier, waveform: NDArray[np.float32], index:
         Selvaraju et al., "Grad-CAM" (2017), in the form of Draelos and Carin, "Use HiResCAM instead of Grad-CAM"
         (2020): gradients are not averaged over the map, so that a head that treats bands differently is followed.
     """
-    model = classifier.model
+    model = reach_torch(classifier).model
     if not isinstance(model, EarmarkForAudioClassification) or not isinstance(model.front_end, LogMel):
         return None
     pieces = cut_pieces(len(waveform), classifier.window)
@@ -59,8 +60,9 @@ def map_activation(classifier: Classifier, waveform: NDArray[np.float32], index:
 
 def _map_windows(classifier: Classifier, windows: list[NDArray[np.float32]], index: int) -> NDArray[np.floating] | None:
     """(windows, rows, columns): how much each cell spoke for the class, times the probability of it in its window."""
-    model, device = classifier.model, classifier.device
-    inputs = classifier.extractor(windows, sampling_rate=classifier.sample_rate, return_tensors="pt").to(device)
+    network = reach_torch(classifier)
+    model, device = network.model, network.device
+    inputs = network.extractor(windows, sampling_rate=classifier.sample_rate, return_tensors="pt").to(device)
     with torch.no_grad():
         encoded = model.encode(**inputs)
         standardised = model.standardise(encoded) if model.standardises else encoded

@@ -1,4 +1,7 @@
-"""A model at work: sounds in, labels with probabilities out."""
+"""A model at work: sounds in, labels with probabilities out.
+
+Whatever runs the network, torch or ONNX Runtime, is behind `Network`; nothing here imports either.
+"""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,18 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from earmark.errors import EarmarkError, ModelError
 from earmark.inference.decision import UNKNOWN, Decision, WindowLogits
-from earmark.inference.device import choose_device
 from earmark.inference.prediction import Prediction
-from earmark.models import EarmarkConfig  # this import makes our models known to the Auto classes, too
-from earmark.models.hub import fetch_model, is_hub_id
-from earmark.models.pretrained import SHORTEST_S, ignores_padding, load_quietly, longest_window, prepare_inputs
 from earmark.sound.decode import decode, stream
 from earmark.sound.level import measure_level_db
 from earmark.sound.resample import resample
@@ -39,6 +37,32 @@ class FileAnswer:
     reason: str = ""
 
 
+class Network(Protocol):
+    """What a classifier asks for the logits of windows; it says what it takes.
+
+    Args:
+        sample_rate: Hz, of all it hears.
+        labels: Class names, in the order of the logits.
+        window: Samples it hears at once, at most.
+        shortest: Samples; shorter windows are filled up to this, so they weigh the same in a batch.
+        ignores_padding: A window's logits do not depend on the longer windows beside it.
+        multi_label: Classes stand on their own.
+        decision: When its scores are an answer.
+    """
+
+    sample_rate: int
+    labels: tuple[str, ...]
+    window: int
+    shortest: int
+    ignores_padding: bool
+    multi_label: bool
+    decision: Decision
+
+    def run(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """Logits (windows, classes), float32, of waveforms of at most ``window`` samples."""
+        ...
+
+
 class Classifier:
     """Any audio-classification model of Transformers, ours or not, on any sound.
 
@@ -46,9 +70,7 @@ class Classifier:
     windows, whose probabilities are averaged by how much sound each holds.
 
     Args:
-        model: A model whose forward gives ``logits``.
-        extractor: Its feature extractor.
-        device: Where to run; chosen by itself if not given.
+        network: What gives the logits of windows.
 
     Example:
         >>> classifier = Classifier.from_pretrained("runs/latest/model")   # doctest: +SKIP
@@ -56,19 +78,13 @@ class Classifier:
         [{'label': 'Dog bark', 'score': 0.98}, {'label': 'Rooster', 'score': 0.01}]
     """
 
-    def __init__(self, model: Any, extractor: Any, device: str | torch.device | None = None) -> None:
-        self.device = torch.device(device) if device is not None else choose_device()
-        self.model = model.to(self.device).eval()
-        self.extractor = extractor
-        self.sample_rate: int = extractor.sampling_rate
-        self.labels: tuple[str, ...] = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
-        # A native model trained by us says how long its windows were; ours always does.
-        self.window: int = getattr(model.config, "window", None) or longest_window(extractor)
-        ours = model.config.model_type == EarmarkConfig.model_type
-        self.shortest = 1 if ours else round(SHORTEST_S * self.sample_rate)
-        self.ignores_padding = ours or ignores_padding(model.config, extractor)
-        self.multi_label = model.config.problem_type == "multi_label_classification"
-        self.decision = Decision.from_config(model.config)
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.sample_rate = network.sample_rate
+        self.labels = network.labels
+        self.window = network.window
+        self.multi_label = network.multi_label
+        self.decision = network.decision
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], device: str | None = None) -> "Classifier":
@@ -77,30 +93,9 @@ class Classifier:
         Raises:
             ModelError: nothing there, not an audio-classification model, or the Hub cannot be reached.
         """
-        from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+        from earmark.inference.torch_network import TorchNetwork
 
-        place = find_model(name)
-        try:
-            with load_quietly():
-                model, loading = AutoModelForAudioClassification.from_pretrained(
-                    place,
-                    output_loading_info=True,
-                    dtype=torch.float32,  # some are stored in half precision, which takes no sound as it comes
-                )
-                extractor = AutoFeatureExtractor.from_pretrained(place)
-        except EarmarkError:
-            raise
-        except Exception as error:  # a damaged directory or an unknown id fails in many ways, all the user's to mend
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(f"{name} cannot be loaded as an audio-classification model: {reason}") from error
-        if loading["missing_keys"]:
-            raise ModelError(
-                f"{name} holds no trained classifier (its weights lack {sorted(loading['missing_keys'])[0]}); "
-                "fine-tune it first, or give a model that was."
-            )
-        if not Path(name).exists():
-            model.name_or_path = str(name)  # the Hub's name for it, not that of the folder in the cache
-        return cls(model, extractor, device)
+        return cls(TorchNetwork.from_pretrained(name, device))
 
     def classify(
         self,
@@ -161,7 +156,6 @@ class Classifier:
         """Probabilities (clips, classes) of waveforms at the model's sample rate, whatever their lengths."""
         return self.hear(waveforms).average()
 
-    @torch.inference_mode()
     def hear(self, waveforms: Sequence[np.ndarray]) -> WindowLogits:
         """The logits of every window of waveforms at the model's sample rate, whatever their lengths."""
         pieces = [(clip, *span) for clip, wave in enumerate(waveforms) for span in cut_pieces(len(wave), self.window)]
@@ -169,23 +163,15 @@ class Classifier:
         logits = np.zeros((len(pieces), len(self.labels)), dtype=np.float32)
         limit = WINDOWS_AT_ONCE * self.window
         for chosen in group_by_length(
-            np.maximum(lengths, self.shortest),
+            np.maximum(lengths, self.network.shortest),
             max_items=WINDOWS_AT_ONCE,
             max_samples=limit,
-            only_equal=not self.ignores_padding,
+            only_equal=not self.network.ignores_padding,
         ):
             spans = [pieces[i] for i in chosen]
-            logits[chosen] = self._hear_batch([waveforms[clip][start:stop] for clip, start, stop in spans])
+            logits[chosen] = self.network.run([waveforms[clip][start:stop] for clip, start, stop in spans])
         owners = np.array([clip for clip, _, _ in pieces], dtype=np.int64)
         return WindowLogits(logits, owners, lengths, len(waveforms), self.multi_label)
-
-    def prepare(self, waveforms: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        """What the model's forward takes, on its device, for waveforms at its sample rate."""
-        inputs = prepare_inputs(self.extractor, waveforms, sample_rate=self.sample_rate, shortest=self.shortest)
-        return {key: value.to(self.device) for key, value in inputs.items()}
-
-    def _hear_batch(self, waveforms: list[np.ndarray]) -> np.ndarray:
-        return self.model(**self.prepare(waveforms)).logits.float().cpu().numpy()
 
     def _answer(self, waveforms: list[np.ndarray], top_k: int | None, *, reject: bool) -> list[Prediction]:
         scores = self.score(waveforms)
@@ -256,6 +242,8 @@ def find_model(name: str | os.PathLike[str]) -> str:
     Raises:
         ModelError: a folder without a model, a path that does not exist, or a Hub that does not give the model out.
     """
+    from earmark.models.hub import fetch_model, is_hub_id
+
     path = Path(name)
     for candidate in (path, path / "model"):
         if (candidate / "config.json").is_file():

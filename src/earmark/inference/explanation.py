@@ -9,6 +9,7 @@ from earmark.errors import ModelError
 from earmark.inference.class_activation import map_activation
 from earmark.inference.classifier import Classifier
 from earmark.inference.occlusion import BANDS, Patches, average_over_patches, map_occlusion, score_hidden
+from earmark.inference.torch_network import reach_torch
 from earmark.models import EarmarkForAudioClassification
 from earmark.pages.layout import NARROW_SPACE, percent
 from earmark.sound.heat import HeatMap
@@ -91,7 +92,7 @@ def explain(classifier: Classifier, waveform: NDArray[np.floating], label: str |
     scores = classifier.score([waveform])[0]
     index = int(scores.argmax()) if label is None else _find_label(classifier, label)
     score = float(scores[index])
-    ours = isinstance(classifier.model, EarmarkForAudioClassification)
+    ours = isinstance(reach_torch(classifier).model, EarmarkForAudioClassification)
     patches = Patches(waveform, classifier.sample_rate, bands=BANDS if ours else 1)
     heat, method = map_activation(classifier, waveform, index), "class activation"
     if heat is None:

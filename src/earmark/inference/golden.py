@@ -10,6 +10,7 @@ import torch
 from earmark.errors import ModelError
 from earmark.files import replace_whole
 from earmark.inference.classifier import Classifier
+from earmark.inference.torch_network import reach_torch
 from earmark.sound.synthesis import SOUND_NAMES, synthesise
 
 GOLDEN_FILE = "golden.safetensors"
@@ -84,6 +85,7 @@ def verify_model(classifier: Classifier, folder: str | Path) -> Verdict:
 @torch.inference_mode()
 def _compute_logits(classifier: Classifier, samples: np.ndarray) -> np.ndarray:
     waveform = samples.astype(np.float32) / 32767
-    inputs = classifier.extractor(waveform, sampling_rate=classifier.sample_rate, return_tensors="pt")
-    outputs = classifier.model(**{key: value.to(classifier.device) for key, value in inputs.items()})
+    network = reach_torch(classifier)
+    inputs = network.extractor(waveform, sampling_rate=classifier.sample_rate, return_tensors="pt")
+    outputs = network.model(**{key: value.to(network.device) for key, value in inputs.items()})
     return outputs.logits[0].float().cpu().numpy()

@@ -16,6 +16,7 @@ from earmark.errors import ClipsError
 from earmark.evaluation.evaluate import ask_model
 from earmark.evaluation.robustness import measure_robustness
 from earmark.inference.classifier import Classifier
+from earmark.inference.torch_network import reach_torch
 from earmark.progress import show_progress
 from earmark.training.decision import describe_calibration
 from earmark.training.gate import check_memory
@@ -75,10 +76,10 @@ def evaluate(
         "notes": describe_clips_honestly(waveforms),
         "data": describe_data(waveforms, {"test": len(waveforms)}),
         "model": {
-            "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
+            "parameters": sum(parameter.numel() for parameter in reach_torch(classifier).model.parameters()),
             "sample_rate": classifier.sample_rate,
             "window_s": classifier.window / classifier.sample_rate,
-            "device": classifier.device.type,
+            "device": reach_torch(classifier).device.type,
         },
         "timing": {
             "decode_s": round(waveforms.decode_s, 2),
@@ -101,7 +102,7 @@ def evaluate(
 
 def _name_model(classifier: Classifier) -> str:
     """What people call the model: a run's folder rather than the ``model`` inside it."""
-    place = Path(getattr(classifier.model, "name_or_path", "") or "model")
+    place = Path(getattr(reach_torch(classifier).model, "name_or_path", "") or "model")
     return place.parent.name if place.name == "model" and place.parent.name else place.name
 
 

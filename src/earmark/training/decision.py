@@ -17,6 +17,7 @@ from earmark.evaluation.multi_label import THRESHOLD
 from earmark.evaluation.rejection import ask_about_noise, choose_thresholds, measure_rejection
 from earmark.inference.classifier import Classifier
 from earmark.inference.decision import CONFIG_KEY, QUIETEST_DB, Decision, WindowLogits
+from earmark.inference.torch_network import TorchNetwork
 from earmark.models.last_layer import divide_logits
 from earmark.progress import show_progress
 from earmark.sound.level import make_noise, measure_level_db
@@ -199,7 +200,7 @@ def _write_decision(
 
 def _hear(learner: Learner, waveforms: ClipWaveforms, rows: np.ndarray) -> WindowLogits:
     """What the trained model says of clips, as `Classifier` will ask it."""
-    classifier = Classifier(learner.model.float(), learner.extractor)
+    classifier = Classifier(TorchNetwork(learner.model.float(), learner.extractor))
     parts = []
     with show_progress("Listening to what was held out", "clips") as advance:
         for begin in range(0, len(rows), CLIPS_AT_ONCE):
@@ -245,9 +246,9 @@ def _fit_temperature(
 
 def _divide_logits(learner: Learner, temperature: float) -> bool:
     """Put a temperature into a learner's model; whether it could be done."""
-    classifier = Classifier(learner.model.float(), learner.extractor)
-    sound = make_noise("pink", min(classifier.window, classifier.sample_rate), level_db=-30.0, seed=0)
-    done = divide_logits(learner.model, classifier.prepare([sound]), temperature)
+    network = TorchNetwork(learner.model.float(), learner.extractor)
+    sound = make_noise("pink", min(network.window, network.sample_rate), level_db=-30.0, seed=0)
+    done = divide_logits(learner.model, network.prepare([sound]), temperature)
     if done:
         setattr(learner.model.config, CONFIG_KEY, Decision(temperature=temperature).to_config())
     return done

@@ -19,6 +19,7 @@ from earmark.evaluation.evaluate import Answers, arrange_answers, ask_model
 from earmark.evaluation.repeats import SEED
 from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
+from earmark.inference.torch_network import TorchNetwork
 from earmark.pages.layout import span
 from earmark.training.batches import EncodedClips
 from earmark.training.decision import calibrate
@@ -196,7 +197,9 @@ def _train_fold(
         "temperature": temperature,
         "calibrated": calibrated,
     }
-    answers = ask_model(Classifier(learner.model.float(), learner.extractor), waveforms, split.rows("test"))
+    answers = ask_model(
+        Classifier(TorchNetwork(learner.model.float(), learner.extractor)), waveforms, split.rows("test")
+    )
     _write_piece(folder, Piece(seed, fold, answers, told))
     piece = read_piece(folder, waveforms, seed, fold)
     assert piece is not None

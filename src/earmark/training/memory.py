@@ -16,6 +16,7 @@ from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import ModelError
 from earmark.evaluation.drift import MEMORY_FILE
 from earmark.inference.classifier import Classifier, find_model
+from earmark.inference.torch_network import reach_torch
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def remember_clips(
 
 def read_memory(classifier: Classifier) -> list[dict[str, Any]] | None:
     """The clips a model learned from, as `remember_clips` wrote them; ``None`` where it does not say."""
-    name = getattr(classifier.model, "name_or_path", "")
+    name = getattr(reach_torch(classifier).model, "name_or_path", "")
     try:
         place = Path(find_model(name)) if name else None
         memory = json.loads((place / MEMORY_FILE).read_text(encoding="utf-8")) if place else {}
