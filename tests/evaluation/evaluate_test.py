@@ -152,7 +152,7 @@ def test_every_label_of_at_least_a_half_is_predicted_and_that_may_be_none(
         assert answers.table["score"][place] == pytest.approx(max(said.values()), abs=1e-6)
     with torch.no_grad():
         for bias in (-50.0, 50.0):
-            last = [layer for layer in tagger.model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+            last = [layer for layer in tagger.network.model.modules() if isinstance(layer, torch.nn.Linear)][-1]
             last.bias.fill_(bias)
             predicted = ask_model(tagger, tagged, rows).table["predicted"].tolist()
             assert predicted == ["" if bias < 0 else "bird;cat;owl"] * 3
