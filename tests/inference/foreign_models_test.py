@@ -95,7 +95,7 @@ def test_a_tail_of_a_few_samples_after_the_last_window_counts_as_little_as_it_la
 
 def test_a_model_without_a_trained_head_is_refused_instead_of_guessing(hubert, tmp_path):
     hubert.network.model.hubert.save_pretrained(tmp_path)  # what a pretrained-only checkpoint holds
-    hubert.extractor.save_pretrained(tmp_path)
+    hubert.network.extractor.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="holds no trained classifier"):
         Classifier.from_pretrained(tmp_path)
 
