@@ -267,3 +267,77 @@ def write_native() -> Callable[..., Any]:
         return model
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_own() -> Callable[..., Any]:
+    """Writes a tiny random model of ours that tells sounds apart, with its golden waveforms.
+
+    ``write_own(folder, front_end, backbone, **changes)``: the backbone is ``"mlp"``, ``"cnn"`` or its settings, and
+    ``changes`` go into the configuration.
+    """
+    import numpy as np
+    import torch
+
+    from earmark.inference.classifier import Classifier
+    from earmark.inference.golden import write_golden
+    from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
+    from earmark.sound.synthesis import SOUND_NAMES, synthesise
+
+    labels = ("bell", "rain", "voice", "铃 🔔")
+    mlp = {"name": "mlp", "hidden": [32], "dropout": 0.0, "batch_norm": True, "activation": "relu"}
+    backbones = {"mlp": mlp, "cnn": {"name": "cnn", "widths": [4, 8, 16], "dropout": 0.0}}
+
+    def write(folder: Any, front_end: dict[str, Any], backbone: str | dict[str, Any], **changes: Any) -> None:
+        torch.manual_seed(0)
+        settings: dict[str, Any] = {
+            "sampling_rate": 16_000,
+            "window": 16_000,
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: i for i, label in enumerate(labels)},
+            "problem_type": "single_label_classification",
+            "earmark_decision": {"thresholds": {"bell": 0.9}, "silence_db": -60.0, "temperature": 1.5},
+        }
+        network = backbones[backbone] if isinstance(backbone, str) else backbone
+        model = EarmarkForAudioClassification(
+            EarmarkConfig(**settings | {"front_end": front_end, "backbone": network} | changes)
+        ).eval()
+        rate, window = model.config.sampling_rate, model.config.window
+        clips = [
+            synthesise(name, seed=1, duration_s=window / rate, sample_rate=rate)[:window] for name in SOUND_NAMES[:4]
+        ]
+        heard = torch.from_numpy(np.stack(clips))
+        with torch.no_grad():
+            model.standardise.fit([model.encode(heard)])
+            # Random networks say nearly the same of everything; a steep, centred last layer makes differences show.
+            last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
+            logits = model(heard).logits
+            last.weight.div_(logits.std(0).mean())
+            last.bias.sub_(logits.mean(0)).div_(logits.std(0).mean())
+        model.save_pretrained(folder)
+        EarmarkFeatureExtractor(sampling_rate=rate).save_pretrained(folder)
+        write_golden(Classifier.from_pretrained(folder, device="cpu"), folder)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def exported_cnn(write_own: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The folder of a tiny convolutional network; beside it ``cnn.onnx`` and ``cnn-int8.onnx``, exported from it."""
+    import copy
+
+    from earmark.publishing import export as exporting
+
+    folder = tmp_path_factory.mktemp("exported") / "cnn"
+    write_own(folder, {"kind": "log_mel", "n_mels": 32, "top_db": 80.0}, "cnn")
+    draw, drawn = exporting.draw_graph, []
+    with pytest.MonkeyPatch.context() as patch:  # PyTorch's exporter takes seconds: it is asked once
+
+        def draw_once(network: Any, name: str) -> Any:
+            drawn[:] = drawn or [draw(network, name)]
+            return copy.deepcopy(drawn[0])
+
+        patch.setattr(exporting, "draw_graph", draw_once)
+        exporting.export(folder, folder.with_suffix(".onnx"))
+        exporting.export(folder, folder.with_name("cnn-int8.onnx"), int8=True)
+    return folder

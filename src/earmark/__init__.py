@@ -20,6 +20,8 @@ _HOMES = {
     "drift": "earmark.evaluation.drift",
     "evaluate": "earmark.training.assess",
     "explain": "earmark.inference.explanation",
+    "export": "earmark.publishing.export",
+    "find_events": "earmark.inference.timeline",
     "load_recipe": "earmark.training.recipe",
     "probe": "earmark.sound.decode",
     "push": "earmark.publishing.hub",
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from earmark.evaluation.drift import drift as drift
     from earmark.inference.classifier import Classifier as Classifier
     from earmark.inference.explanation import explain as explain
+    from earmark.inference.timeline import find_events as find_events
+    from earmark.publishing.export import export as export
     from earmark.publishing.hub import push as push
     from earmark.sound.decode import decode as decode
     from earmark.sound.decode import probe as probe

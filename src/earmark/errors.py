@@ -30,3 +30,7 @@ class RunError(EarmarkError):
 
 class DownloadError(EarmarkError):
     """A known dataset that cannot be fetched, checked or unpacked."""
+
+
+class ServiceError(EarmarkError):
+    """A service that cannot be started."""

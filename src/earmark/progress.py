@@ -1,5 +1,6 @@
 """Progress of long steps: one quiet line with the time left on a terminal, plain lines where there is none."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,9 +8,14 @@ from contextlib import contextmanager
 Advance = Callable[[int, int], None]
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that speaks and writes: the only one, or the first of those `torchrun` started."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def is_live() -> bool:
     """Whether somebody watches standard error, so that a line may be drawn over and over."""
-    return sys.stderr.isatty()
+    return sys.stderr.isatty() and is_first_process()
 
 
 @contextmanager

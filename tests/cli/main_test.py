@@ -22,6 +22,8 @@ VERBS = {
     "recipes": "List the recipes, or print one",
     "data": "Look at labelled sounds before anything is trained",
     "data show": "Classes with their counts and durations",
+    "cache": "Show what the store of decoded sound holds, its size and its limit",
+    "cache clear": "Take away all decoded sound that no run is using",
     "show": "Draw a sound: waveform, spectrum, spectrogram",
     "demo": "Make ten kinds of sound, train, evaluate",
     "doctor": "Say what is installed",

@@ -1,6 +1,7 @@
 """Classifier: any sound in, the same answer whatever stands beside it, and faults in one sentence."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import torch
 
 from earmark.errors import EarmarkError, ModelError, SoundError
 from earmark.inference import classifier as classifier_module
+from earmark.inference import loading
 from earmark.inference.classifier import Classifier, find_model
+from earmark.inference.loading import stream_file
 from earmark.models import EarmarkConfig, EarmarkFeatureExtractor, EarmarkForAudioClassification
 from earmark.sound.decode import decode
 from earmark.sound.synthesis import synthesise
@@ -180,7 +183,9 @@ def test_files_keep_their_order_and_a_bad_one_becomes_a_reason(classifier, tmp_p
 
 def test_files_are_read_a_bounded_number_ahead(classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(classifier_module, "FILES_AT_ONCE", 2)
-    paths = write_many(tmp_path, 9)
+    monkeypatch.setattr(classifier_module.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(classifier.network, "side_by_side", lambda: nullcontext(2))
+    paths = write_many(tmp_path, 9) * 3
     asked = []
 
     def ask_for_paths():
@@ -190,8 +195,29 @@ def test_files_are_read_a_bounded_number_ahead(classifier, tmp_path, monkeypatch
 
     answers = classifier.classify_files(ask_for_paths())
     next(answers)
-    assert len(asked) <= 4, "an archive of a million names is not listed before the first answer"
-    assert len(list(answers)) == 8
+    assert len(asked) <= 10, "an archive of a million names is not listed before the first answer"
+    assert len(list(answers)) == len(paths) - 1
+
+
+def test_files_are_answered_alike_whatever_the_number_of_threads(classifier, tmp_path, monkeypatch):
+    paths = write_many(tmp_path, 40)
+    before = torch.get_num_threads()
+    expected = [answer.prediction for answer in classifier.classify_files(paths)]
+    assert torch.get_num_threads() == before
+    for lanes in (1, 3):
+        monkeypatch.setattr(classifier.network, "side_by_side", lambda lanes=lanes: nullcontext(lanes))
+        assert [answer.prediction for answer in classifier.classify_files(paths)] == expected
+
+
+def test_a_small_file_that_lasts_is_not_decoded_at_once(classifier, tmp_path, monkeypatch):
+    path = tmp_path / "packed.flac"
+    soundfile.write(path, np.zeros(200 * RATE), RATE)
+    assert path.stat().st_size < 100_000
+    read = []
+    monkeypatch.setattr(classifier_module, "stream_file", lambda *given: read.append(given) or stream_file(*given))
+    (answer,) = classifier.classify_files([str(path)])
+    assert len(answer.prediction) == len(LABELS)
+    assert [given[0] for given in read] == [str(path)]
 
 
 # 16,000 Hz is the model's own rate, 44,100 Hz goes through the resampler block by block.
@@ -203,7 +229,7 @@ def test_a_file_read_in_blocks_gets_the_answer_it_gets_read_at_once(classifier, 
     soundfile.write(path, np.concatenate(sounds), sample_rate)
     (tmp_path / "long.mp3").write_text("no sound, but long enough to be read in blocks " * 100)
     at_once = classifier.classify(path)
-    monkeypatch.setattr(classifier_module, "WHOLE_FILE_BYTES", 1_000)
+    monkeypatch.setattr(loading, "WHOLE_FILE_BYTES", 1_000)
     whole, bad = classifier.classify_files([str(path), str(tmp_path / "long.mp3")])
     assert [entry["label"] for entry in whole.prediction] == [entry["label"] for entry in at_once]
     np.testing.assert_allclose(scores_of(whole.prediction), scores_of(at_once), atol=1e-4)

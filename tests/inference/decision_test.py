@@ -116,9 +116,9 @@ def test_silence_is_unknown_however_sure_the_model_is(folder):
 def test_a_long_file_is_silence_only_if_all_of_it_is(folder, tmp_path, monkeypatch):
     import soundfile
 
-    from earmark.inference import classifier as classifier_module
+    from earmark.inference import loading
 
-    monkeypatch.setattr(classifier_module, "WHOLE_FILE_BYTES", 100)
+    monkeypatch.setattr(loading, "WHOLE_FILE_BYTES", 100)
     classifier = Classifier.from_pretrained(folder, device="cpu")
     classifier.decision = Decision(silence_db=-60.0)
     beep = np.concatenate([np.zeros(40 * RATE), 0.1 * np.sin(np.arange(RATE))])

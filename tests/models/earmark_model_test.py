@@ -1,5 +1,7 @@
 """Our models through Transformers: one answer whatever stands beside a clip, and the same after saving and loading."""
 
+import copy
+
 import numpy as np
 import pytest
 import soxr
@@ -95,7 +97,8 @@ def test_the_answer_to_a_long_clip_is_the_mean_over_its_windows_by_their_length(
     answers = np.stack([ask(model, [window])[0] for window in windows])
     expected = sum(len(window) * answer for window, answer in zip(windows, answers, strict=True)) / len(clip)
     np.testing.assert_allclose(ask(model, [clip])[0], expected, atol=1e-5)
-    classifier = Classifier(TorchNetwork(model, EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu"))
+    network = TorchNetwork(copy.deepcopy(model), EarmarkFeatureExtractor(sampling_rate=RATE), device="cpu")
+    classifier = Classifier(network)
     np.testing.assert_allclose(classifier.score([clip])[0], expected, atol=1e-5)
 
 

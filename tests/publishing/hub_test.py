@@ -120,7 +120,7 @@ def test_a_pushed_model_answers_from_the_hub_as_it_did_here(hub, token, finished
     here = Classifier.from_pretrained(finished, device="cpu").classify(waveform)
     there = Classifier.from_pretrained("me/my-sounds", device="cpu")
     assert there.classify(waveform) == here
-    assert there.model.name_or_path == "me/my-sounds", "reports name it so, not by a folder of the cache"
+    assert there.network.model.name_or_path == "me/my-sounds", "reports name it so, not by a folder of the cache"
     assert verify_model(there, fetch_model("me/my-sounds")).holds
 
 

@@ -1,4 +1,4 @@
-"""How the command line draws tables: colour on a terminal, plain text of full width in a pipe."""
+"""What the verbs share: tables in colour on a terminal and plain in a pipe, a mark while one waits, a model loaded."""
 
 import sys
 from collections.abc import Iterator
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from earmark.inference.classifier import Classifier
 
 PIPE_WIDTH = 200
 
@@ -30,3 +32,14 @@ def waiting(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def load_classifier(model: str) -> "Classifier":
+    """The model, with a turning mark for the seconds that torch takes to load; an exported file needs none of it."""
+    from earmark.inference.classifier import Classifier
+    from earmark.inference.onnx_network import is_onnx
+
+    if not is_onnx(model):
+        with waiting("Loading torch and transformers"):
+            import earmark.inference.torch_network  # noqa: F401
+    return Classifier.from_pretrained(model)  # what comes from the Hub shows a bar of its own

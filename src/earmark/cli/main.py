@@ -8,7 +8,41 @@ import sys
 
 import typer
 
-from earmark.cli import compare, data, demo, doctor, predicting, publishing, recipes, show, training
+from earmark.cli import (
+    cache,
+    compare,
+    data,
+    demo,
+    doctor,
+    exporting,
+    listen,
+    predicting,
+    publishing,
+    recipes,
+    serve,
+    show,
+    timeline,
+    training,
+)
+
+# What an installation for exported files alone may go without; see docs/onnx.md.
+LEFT_OUT = (
+    "accelerate",
+    "av",
+    "filelock",
+    "huggingface_hub",
+    "jinja2",
+    "matplotlib",
+    "pandas",
+    "platformdirs",
+    "pooch",
+    "safetensors",
+    "sklearn",
+    "threadpoolctl",
+    "timm",
+    "torch",
+    "transformers",
+)
 
 app = typer.Typer(
     name="earmark",
@@ -23,10 +57,15 @@ app.command("crossval")(training.crossval)
 app.command("evaluate")(training.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predicting.predict)
+app.command("timeline")(timeline.timeline)
+app.command("listen")(listen.listen)
+app.command("serve")(serve.serve)
 app.command("verify")(predicting.verify)
+app.command("export")(exporting.export)
 app.command("push")(publishing.push)
 app.command("recipes")(recipes.recipes)
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 app.command("show")(show.show)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
@@ -56,6 +95,7 @@ def run() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app()
     except EarmarkError as error:
@@ -68,6 +108,14 @@ def run() -> None:
         # The reader of a pipe went away, as `| head` does; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in LEFT_OUT:
+            raise
+        typer.echo(
+            f"earmark: this needs {error.name}, which is not installed; install Earmark with all it depends on.",
+            err=True,
+        )
+        sys.exit(2)
     except OSError as error:
         if error.filename is None:
             raise

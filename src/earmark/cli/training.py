@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earmark.cli.console import console, waiting
+from earmark.progress import is_first_process
 
 if TYPE_CHECKING:
     from earmark.training.run import Run
@@ -99,6 +100,8 @@ def train(
             track=[tracker.value for tracker in track or ()],
             allow_leak=allow_leak,
         )
+    if not is_first_process():
+        return
     tell_run(run)
     typer.echo(f"Label a file: earmark predict {run.model_folder} FILE")
 

@@ -4,13 +4,13 @@ Layout, in the user's cache folder (or ``EARMARK_CACHE``)::
 
     store/32000hz/index.npz          content key -> shard, offset, length; and path, size, time -> content key
     store/32000hz/<random>.f32       samples, one file after another
+    store/32000hz/<random>.lease     which of them a process is using; see `earmark.data.store_room`
 
 Samples are written and flushed before the index that names them replaces the old one by renaming: a killed run costs
 at most the files since the last commit, never a wrong answer. Decoding runs in worker processes, each of which appends
 to a shard of its own, so nothing large travels between processes.
 """
 
-import hashlib
 import multiprocessing
 import os
 import secrets
@@ -20,16 +20,17 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
+from earmark.data.store_index import Stored, StoreIndex, find_cache_folder, hash_file
+from earmark.data.store_room import Lease, enforce_limit
 from earmark.errors import RunError, SoundError
-from earmark.files import replace_whole
 from earmark.sound.decode import SoundWarning, decode, stream
 
 if TYPE_CHECKING:
@@ -43,14 +44,6 @@ STALE_SHARD_S = 24 * 3600.0
 FEW_FILES = 8  # fewer are decoded here: starting workers would take longer
 
 Progress = Callable[[int, int], None]
-
-
-class Stored(NamedTuple):
-    """Where a file's samples lie: shard name, first sample, number of samples."""
-
-    shard: str
-    offset: int
-    length: int
 
 
 class _Decoded(NamedTuple):
@@ -83,14 +76,6 @@ class Preparation:
     decoded: int = 0
 
 
-def find_cache_folder() -> Path:
-    """``EARMARK_CACHE`` if set, else the user's cache folder of this system."""
-    from platformdirs import user_cache_path
-
-    chosen = os.environ.get("EARMARK_CACHE")
-    return Path(chosen) if chosen else user_cache_path("earmark")
-
-
 class Store:
     """Decoded sound at one sample rate.
 
@@ -109,10 +94,12 @@ class Store:
         self.sample_rate = sample_rate
         self.folder = root / f"{sample_rate}hz"
         self._maps: dict[str, np.ndarray] = {}
+        self._lease: Lease | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker that is sent a store opens the shards itself; pickled, a memory map would travel as all its samples.
-        return self.__dict__ | {"_maps": {}}
+        # Nor does what it holds against clearing: the one who sent it goes on holding that.
+        return self.__dict__ | {"_maps": {}, "_lease": None}
 
     def prepare(
         self, paths: Iterable[str], *, workers: int | None = None, on_progress: Progress | None = None
@@ -130,29 +117,30 @@ class Store:
         Raises:
             RunError: the cache folder cannot be written.
         """
+        preparation = Preparation()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock():
-                index = _Index.load(self.folder)
+                index = StoreIndex.load(self.folder)
                 self._remove_stale_shards(index)
+                missing = _find_stored(index, paths, preparation)
+                self._lease = self._lease or Lease(self.folder)
+                self._lease.hold(place.shard for place in preparation.stored.values())
+                self._touch({place.shard for place in preparation.stored.values()})
+            enforce_limit(self.folder.parent)
+            if missing:
+                with self._lock():
+                    self._lease.hold_all()  # the same content may turn out to be stored under another name
         except OSError as error:
             raise RunError(
                 f"The cache folder {self.folder} cannot be written ({error.strerror or error}); "
                 "set EARMARK_CACHE to a folder that can be."
             ) from error
-        preparation = Preparation()
-        missing = []
-        for path in dict.fromkeys(paths):
-            key = index.find_key(path)
-            if key is None:
-                missing.append(path)
-            else:
-                preparation.stored[path] = index.places[key]
-                preparation.keys[path] = key
-                if remark := index.remarks.get(key):
-                    preparation.remarks[path] = remark
-        if missing:
-            self._decode_missing(missing, preparation, workers=workers, on_progress=on_progress)
+        try:
+            if missing:
+                self._decode_missing(missing, preparation, workers=workers, on_progress=on_progress)
+        finally:
+            self._lease.hold(place.shard for place in preparation.stored.values())
         return preparation
 
     def read(self, place: Stored, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -193,9 +181,10 @@ class Store:
             return
         try:
             with self._lock():
-                index = _Index.load(self.folder)  # another process may have added to it
+                index = StoreIndex.load(self.folder)  # another process may have added to it
                 for result in results:
-                    index.add(result)
+                    place = Stored(result.shard, result.offset, result.length)
+                    index.add(result.path, result.key, place, result.remark)
                 index.save(self.folder)
         except OSError as error:
             raise _cannot_keep(self.folder, error) from error
@@ -205,7 +194,13 @@ class Store:
 
         return FileLock(self.folder / ".lock")
 
-    def _remove_stale_shards(self, index: "_Index") -> None:
+    def _touch(self, shards: set[str]) -> None:
+        """Note that these are used now: they will not be the first to go."""
+        for shard in shards:
+            with suppress(OSError):
+                os.utime(self.folder / f"{shard}.f32")
+
+    def _remove_stale_shards(self, index: "StoreIndex") -> None:
         """Samples that a killed run wrote and no index names; a day's grace for runs that are still at work."""
         used = {place.shard for place in index.places.values()}
         for shard in self.folder.glob("*.f32"):
@@ -213,76 +208,19 @@ class Store:
                 shard.unlink(missing_ok=True)
 
 
-@dataclass
-class _Index:
-    places: dict[str, Stored] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    remarks: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, folder: Path) -> "_Index":
-        path = folder / "index.npz"
-        if not path.exists():
-            return cls()
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                shards = arrays["shards"].tolist()
-                rows = zip(arrays["keys"].tolist(), arrays["places"].tolist(), strict=True)
-                places = {key: Stored(shards[shard], offset, length) for key, (shard, offset, length) in rows}
-                keys = dict(zip(arrays["marks"].tolist(), arrays["mark_keys"].tolist(), strict=True))
-                remarks = dict(zip(arrays["remark_keys"].tolist(), arrays["remarks"].tolist(), strict=True))
-        except (ValueError, KeyError, EOFError, BadZipFile):
-            # A disk that failed it, not a killed run: what it named is decoded again, and nothing else is lost.
-            return cls()
-        return cls(places, keys, remarks)
-
-    def save(self, folder: Path) -> None:
-        shards = sorted({place.shard for place in self.places.values()})
-        number = {shard: i for i, shard in enumerate(shards)}
-        places = [(number[place.shard], place.offset, place.length) for place in self.places.values()]
-        with replace_whole(folder / "index.npz") as part, part.open("wb") as file:
-            np.savez(
-                file,
-                shards=np.array(shards, dtype=np.str_),
-                keys=np.array(list(self.places), dtype=np.str_),
-                places=np.array(places, dtype=np.int64).reshape(-1, 3),
-                marks=np.array(list(self.keys), dtype=np.str_),
-                mark_keys=np.array(list(self.keys.values()), dtype=np.str_),
-                remark_keys=np.array(list(self.remarks), dtype=np.str_),
-                remarks=np.array(list(self.remarks.values()), dtype=np.str_),
-            )
-
-    def find_key(self, path: str) -> str | None:
-        """The content key of a file known by its name, size and time of change; the file is not read."""
-        mark = _mark_file(path)
-        if mark is None:
-            return None
-        key = self.keys.get(mark)
-        return key if key in self.places else None
-
-    def add(self, result: _Decoded) -> None:
-        self.places.setdefault(result.key, Stored(result.shard, result.offset, result.length))
-        mark = _mark_file(result.path)
-        if mark is not None:
-            self.keys[mark] = result.key
-        if result.remark:
-            self.remarks[result.key] = result.remark
-
-
-def _mark_file(path: str) -> str | None:
-    """Name, size and time of change, hashed: cheap to ask, and different once the file is."""
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    mark = f"{os.path.abspath(path)}\0{state.st_size}\0{state.st_mtime_ns}"
-    return hashlib.blake2b(mark.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-def hash_file(path: str | os.PathLike[str]) -> str:
-    """BLAKE2b of a file's bytes, 32 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def _find_stored(index: StoreIndex, paths: Iterable[str], preparation: Preparation) -> list[str]:
+    """Note where files lie that are stored; the others are given back."""
+    missing = []
+    for path in dict.fromkeys(paths):
+        key = index.find_key(path)
+        if key is None:
+            missing.append(path)
+        else:
+            preparation.stored[path] = index.places[key]
+            preparation.keys[path] = key
+            if remark := index.remarks.get(key):
+                preparation.remarks[path] = remark
+    return missing
 
 
 def _try_hash(path: str) -> str:
@@ -312,9 +250,9 @@ def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: i
         ) from error
 
 
-def _open_desk(process: int, folder: str) -> tuple[str, _Index]:
+def _open_desk(process: int, folder: str) -> tuple[str, StoreIndex]:
     """What a process works with: a shard name of its own, and what was stored when it began."""
-    return f"{process}-{secrets.token_hex(6)}", _Index.load(Path(folder))
+    return f"{process}-{secrets.token_hex(6)}", StoreIndex.load(Path(folder))
 
 
 _keep_desk = lru_cache(maxsize=1)(_open_desk)  # a worker keeps its desk from task to task
@@ -331,7 +269,7 @@ def _decode_task(paths: Sequence[str], folder: str, sample_rate: int) -> list[_D
 
 
 def _decode_into(
-    shard_name: str, index: _Index, paths: Sequence[str], folder: Path, sample_rate: int
+    shard_name: str, index: StoreIndex, paths: Sequence[str], folder: Path, sample_rate: int
 ) -> Iterator[_Decoded]:
     """Decode files one after another to the end of a shard."""
     with open(folder / f"{shard_name}.f32", "ab") as shard:
@@ -339,7 +277,7 @@ def _decode_into(
             yield _decode_file(path, shard, shard_name, sample_rate, index)
 
 
-def _decode_file(path: str, shard: BinaryIO, shard_name: str, sample_rate: int, index: _Index) -> _Decoded:
+def _decode_file(path: str, shard: BinaryIO, shard_name: str, sample_rate: int, index: StoreIndex) -> _Decoded:
     offset = shard.tell() // SAMPLE_BYTES
     try:
         key = _try_hash(path)

@@ -4,10 +4,12 @@ Whatever runs the network, torch or ONNX Runtime, is behind `Network`; nothing h
 """
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +17,10 @@ import numpy as np
 
 from earmark.errors import EarmarkError, ModelError
 from earmark.inference.decision import UNKNOWN, Decision, WindowLogits
+from earmark.inference.loading import Decoders, Loading, load_files, stream_file
+from earmark.inference.onnx_network import OnnxNetwork, find_onnx, is_onnx
 from earmark.inference.prediction import Prediction
-from earmark.sound.decode import decode, stream
+from earmark.sound.decode import decode
 from earmark.sound.level import measure_level_db
 from earmark.sound.resample import resample
 from earmark.sound.windows import average_pieces, cut_pieces, group_by_length
@@ -24,8 +28,7 @@ from earmark.sound.windows import average_pieces, cut_pieces, group_by_length
 Source = str | os.PathLike[str] | bytes | np.ndarray
 
 WINDOWS_AT_ONCE = 16
-FILES_AT_ONCE = 64
-WHOLE_FILE_BYTES = 16 << 20  # larger files are read block by block
+FILES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class FileAnswer:
 
 class Network(Protocol):
     """What a classifier asks for the logits of windows; it says what it takes.
+
+    One that can be asked by several threads at once may offer ``side_by_side()``, a context that gives their number.
 
     Args:
         sample_rate: Hz, of all it hears.
@@ -88,11 +93,17 @@ class Classifier:
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], device: str | None = None) -> "Classifier":
-        """Load a model directory (or the run that holds one), or a model of the Hugging Face Hub by its id.
+        """Load a model directory (or the run that holds one), an exported file, or a model of the Hub by its id.
+
+        Args:
+            name: Which; what ends in ``.onnx`` is a file of `earmark export`, and needs no torch.
+            device: Where torch runs; chosen by itself if not given. Exported files run on the CPU.
 
         Raises:
             ModelError: nothing there, not an audio-classification model, or the Hub cannot be reached.
         """
+        if is_onnx(name):
+            return cls(OnnxNetwork(name))
         from earmark.inference.torch_network import TorchNetwork
 
         return cls(TorchNetwork.from_pretrained(name, device))
@@ -129,23 +140,65 @@ class Classifier:
     ) -> Iterator[FileAnswer]:
         """Answer file by file, in order, in bounded memory; a file that cannot be read becomes an answer with a reason.
 
-        Files are decoded by other threads while the model is at work.
+        Files are decoded ahead by other threads; on a processor, each core asks the network on its own.
         """
         remaining = iter(paths)
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            following = [pool.submit(self._try_load, path) for path in islice(remaining, FILES_AT_ONCE)]
-            while following:
-                loaded = [future.result() for future in following]
-                following = [pool.submit(self._try_load, path) for path in islice(remaining, FILES_AT_ONCE)]
-                heard = [waveform for _, waveform, _ in loaded if waveform is not None]
-                answers = iter(self._answer(heard, top_k, reject=reject))
-                for path, waveform, reason in loaded:
-                    if waveform is not None:
-                        yield FileAnswer(path, next(answers))
-                    elif reason:
-                        yield FileAnswer(path, None, reason)
-                    else:
-                        yield self._answer_long(path, top_k, reject=reject)
+        cores = os.cpu_count() or 1
+        first = list(islice(remaining, FILES_AT_ONCE * cores))
+        size = -(-len(first) // cores)  # few files are shared out, too
+        with ThreadPoolExecutor(cores) as decoders:
+            groups = cut_groups(chain(first, remaining), max(1, size))
+            for answers in self.answer_groups(groups, decoders, top_k=top_k, reject=reject, alone=len(first) < 2):
+                yield from answers
+
+    def answer_groups(
+        self,
+        groups: Iterable[list[str]],
+        decoders: Decoders,
+        *,
+        top_k: int | None = None,
+        reject: bool = False,
+        alone: bool = False,
+    ) -> Iterator[list[FileAnswer]]:
+        """Answer groups of files, in order; the same groups get the same answers to the last bit.
+
+        Args:
+            groups: Paths of files that are asked about together.
+            decoders: Who decodes them, ahead of the network; it is given `load_files`.
+            top_k: See `classify`.
+            reject: See `classify`.
+            alone: There is but one group, which may have all cores.
+        """
+        with self._open_side_by_side(alone=alone) as lanes, ThreadPoolExecutor(lanes) as asking:
+            waiting: deque[Future[list[FileAnswer]]] = deque()
+            try:
+                for paths in groups:
+                    loading = decoders.submit(load_files, paths, self.sample_rate)
+                    waiting.append(asking.submit(self._answer_group, loading, top_k, reject=reject))
+                    if len(waiting) > 2 * lanes:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                asking.shutdown(wait=True, cancel_futures=True)
+
+    def _open_side_by_side(self, *, alone: bool) -> AbstractContextManager[int]:
+        """How many threads may ask the network at a time, and whatever it needs for that."""
+        offered = getattr(self.network, "side_by_side", None)
+        return nullcontext(1) if alone or offered is None else offered()
+
+    def _answer_group(self, loading: Loading, top_k: int | None, *, reject: bool) -> list[FileAnswer]:
+        loaded = loading.result()
+        heard = [waveform for _, waveform, _ in loaded if waveform is not None]
+        answers = iter(self._answer(heard, top_k, reject=reject))
+        return [
+            FileAnswer(path, next(answers))
+            if waveform is not None
+            else FileAnswer(path, None, reason)
+            if reason
+            else self._answer_long(path, top_k, reject=reject)
+            for path, waveform, reason in loaded
+        ]
 
     def name_scores(self, probabilities: np.ndarray, top_k: int | None = None) -> Prediction:
         """(classes,) -> ``[{"label", "score"}, …]``, highest first."""
@@ -178,9 +231,9 @@ class Classifier:
         if not reject:
             return [self.name_scores(row, top_k) for row in scores]
         levels_db = np.array([measure_level_db(waveform) for waveform in waveforms])
-        return self._name_or_reject(scores, levels_db, top_k)
+        return self.name_or_reject(scores, levels_db, top_k)
 
-    def _name_or_reject(self, scores: np.ndarray, levels_db: np.ndarray, top_k: int | None) -> list[Prediction]:
+    def name_or_reject(self, scores: np.ndarray, levels_db: np.ndarray, top_k: int | None) -> list[Prediction]:
         """What `name_scores` says of each row, with unknown before it where nothing is sure enough."""
         accepted = self.decision.accepts(self.labels, scores, levels_db, multi_label=self.multi_label)
         named = []
@@ -209,22 +262,11 @@ class Classifier:
             raise ModelError(f"{len(waveform)} samples at {sample_rate} Hz are less than one at {self.sample_rate} Hz.")
         return resampled
 
-    def _try_load(self, path: str) -> tuple[str, np.ndarray | None, str]:
-        """(path, waveform, reason); neither waveform nor reason for a file so long that it is read in blocks later."""
-        try:
-            if os.path.isfile(path) and os.path.getsize(path) > WHOLE_FILE_BYTES:
-                return path, None, ""
-            return path, self._load(path, None), ""
-        except EarmarkError as error:
-            return path, None, str(error)
-
     def _answer_long(self, path: str, top_k: int | None, *, reject: bool) -> FileAnswer:
         scores, lengths, levels_db = [], [], []
         try:
             # Blocks of whole windows: the same windows as if the file had been read at once.
-            for block in stream(
-                path, sample_rate=self.sample_rate, block_s=WINDOWS_AT_ONCE * self.window / self.sample_rate
-            ):
+            for block in stream_file(path, self.sample_rate, WINDOWS_AT_ONCE * self.window / self.sample_rate):
                 scores.append(self.score([block])[0])
                 lengths.append(len(block))
                 levels_db.append(measure_level_db(block))
@@ -232,16 +274,32 @@ class Classifier:
             return FileAnswer(path, None, str(error))
         average = average_pieces(np.array(scores), np.array(lengths))
         if reject:
-            return FileAnswer(path, self._name_or_reject(average[None], np.array([max(levels_db)]), top_k)[0])
+            return FileAnswer(path, self.name_or_reject(average[None], np.array([max(levels_db)]), top_k)[0])
         return FileAnswer(path, self.name_scores(average, top_k))
+
+
+def cut_groups(paths: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Consecutive groups of ``size``, and a shorter rest.
+
+    Example:
+        >>> list(cut_groups(["a", "b", "c"], 2))
+        [['a', 'b'], ['c']]
+    """
+    remaining = iter(paths)
+    while group := list(islice(remaining, size)):
+        yield group
 
 
 def find_model(name: str | os.PathLike[str]) -> str:
     """The model directory ``name`` means: itself, the ``model`` inside a run, or what the Hub has by that id.
 
+    An exported file is what it is.
+
     Raises:
         ModelError: a folder without a model, a path that does not exist, or a Hub that does not give the model out.
     """
+    if is_onnx(name):
+        return find_onnx(name)
     from earmark.models.hub import fetch_model, is_hub_id
 
     path = Path(name)

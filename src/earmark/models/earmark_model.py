@@ -168,9 +168,9 @@ class EarmarkForAudioClassification(PreTrainedModel):
         held = (lengths[:, None] - starts[None, :]).clamp(0, window)
         logits = self.head(self._encode_windows(padded.reshape(-1, window), held.flatten()))
         weights = held / held.sum(1, keepdim=True)
-        return SequenceClassifierOutput(logits=self._average(logits.reshape(*held.shape, -1), weights))
+        return SequenceClassifierOutput(logits=self.average_windows(logits.reshape(*held.shape, -1), weights))
 
-    def _average(self, logits: Tensor, weights: Tensor) -> Tensor:
+    def average_windows(self, logits: Tensor, weights: Tensor) -> Tensor:
         """(clips, windows, classes) -> (clips, classes): the mean probability, given back as logits."""
         multi_label = self.config.problem_type == "multi_label_classification"
         probabilities = logits.float().sigmoid() if multi_label else logits.float().softmax(-1)

@@ -7,7 +7,7 @@ with a ``SoundWarning``; what cannot be read is a ``SoundError``.
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from earmark.errors import SoundError
 from earmark.sound.channels import Mix, keep_channels, mix_to_mono
 from earmark.sound.container import Container, Sound, open_container
 from earmark.sound.readers import AvReader, Reader, SoundfileReader, SoundInfo, Stumble
+from earmark.sound.resample import resample_pieces
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -180,13 +181,21 @@ def _read_as_stored(container: Container, reader: Reader, start_s: float, durati
     return Recording(samples, reader.sample_rate, reader.name_codec(), reader.bit_depth, reader.fault or "")
 
 
-def stream(source: Sound, *, sample_rate: int | None = None, block_s: float = 10.0) -> Iterator[np.ndarray]:
+def stream(
+    source: Sound,
+    *,
+    sample_rate: int | None = None,
+    block_s: float = 10.0,
+    on_fault: Callable[[str], None] | None = None,
+) -> Iterator[np.ndarray]:
     """The waveform that ``decode`` gives, block by block, in bounded memory whatever its length.
 
     Args:
         source: Path, bytes, or binary file object (read from its present position on, which is then undefined).
         sample_rate: Hz wanted; ``None`` keeps the sound's own.
         block_s: Length of a block, seconds, > 0.
+        on_fault: Told after the last block that the file is cut off or damaged, instead of a warning, which a program
+            of several threads cannot catch.
 
     Yields:
         (samples,) float32, mono; each of ``round(block_s * rate)`` samples, the last one shorter.
@@ -195,7 +204,7 @@ def stream(source: Sound, *, sample_rate: int | None = None, block_s: float = 10
         SoundError: As ``decode``, when the blocks are asked for.
 
     Warns:
-        SoundWarning: After the last block, where the file is cut off or damaged.
+        SoundWarning: After the last block, where the file is cut off or damaged, unless ``on_fault`` is told.
 
     Example:
         >>> import io, numpy as np, soundfile
@@ -208,9 +217,7 @@ def stream(source: Sound, *, sample_rate: int | None = None, block_s: float = 10
         raise ValueError(f"block_s is {block_s}; it must be more than 0 seconds")
     with open_container(source) as container, _reader(container) as reader:
         rate = sample_rate or reader.sample_rate
-        samples = _pieces(container, reader)
-        if rate != reader.sample_rate:
-            samples = _resampled(samples, reader.sample_rate, rate)
+        samples = resample_pieces(_pieces(container, reader, on_fault), reader.sample_rate, rate)
         empty = True
         for block in _blocks(samples, max(1, round(block_s * rate))):
             empty = False
@@ -267,7 +274,7 @@ def _span(
     return steps * step, last, begin - offset, None if end is None else end - offset
 
 
-def _pieces(container: Container, reader: Reader) -> Iterator[np.ndarray]:
+def _pieces(container: Container, reader: Reader, on_fault: Callable[[str], None] | None) -> Iterator[np.ndarray]:
     """All samples as they come; where libsndfile stumbles, FFmpeg goes on from the same sample."""
     given = 0
     try:
@@ -285,14 +292,10 @@ def _pieces(container: Container, reader: Reader) -> Iterator[np.ndarray]:
             fault = second.fault
     if not given:
         raise SoundError(_why_nothing(container, fault, 0.0, None))
-    _warn_of(fault, container)
-
-
-def _resampled(pieces: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    resampler = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality="HQ")
-    for samples in pieces:
-        yield resampler.resample_chunk(samples)
-    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+    if fault and on_fault is not None:
+        on_fault(_name_fault(fault, container))
+    else:
+        _warn_of(fault, container)
 
 
 def _blocks(pieces: Iterator[np.ndarray], length: int) -> Iterator[np.ndarray]:
@@ -346,5 +349,8 @@ def _why_nothing(container: Container, fault: str | None, start_s: float, durati
 
 def _warn_of(fault: str | None, container: Container) -> None:
     if fault:
-        message = f"{container.name} is not whole: {fault}; what is there is used. Copy, download or record it again."
-        warnings.warn(message, SoundWarning, stacklevel=4)
+        warnings.warn(_name_fault(fault, container), SoundWarning, stacklevel=4)
+
+
+def _name_fault(fault: str, container: Container) -> str:
+    return f"{container.name} is not whole: {fault}; what is there is used. Copy, download or record it again."

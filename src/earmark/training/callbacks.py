@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from earmark.training.journal import Journal
+from earmark.training.processes import count_processes
 from earmark.training.schedule import PlateauFactor
 
 RAW_WEIGHTS_FILE = "raw_weights.safetensors"
@@ -57,7 +58,8 @@ class Interruption(TrainerCallback):
     @contextmanager
     def listen(self) -> Iterator[None]:
         """Take Ctrl-C while a training goes on."""
-        if threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread() or count_processes() > 1:
+            # Several processes would each stop at a step of their own and wait for the others; the launcher ends them.
             yield
             return
 
@@ -134,6 +136,8 @@ class WeightAverage(TrainerCallback):
         _put(self.module, self.average)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         from safetensors.torch import save_file
 
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"

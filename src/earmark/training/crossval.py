@@ -24,6 +24,7 @@ from earmark.training.decision import describe_folds
 from earmark.training.folds import PIECES, Features, Piece, answer_folds
 from earmark.training.gate import LeakCheck, check_folds
 from earmark.training.ledger import record_reading
+from earmark.training.processes import refuse_several
 from earmark.training.recipe import Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_run
 from earmark.training.refit import refit_model
@@ -78,6 +79,7 @@ def crossval(
         >>> import earmark
         >>> run = earmark.crossval("esc10.csv", recipe="quick")   # doctest: +SKIP
     """
+    refuse_several("crossval")
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     clips = infer_groups(drop_unused(clips if isinstance(clips, Clips) else read_clips(clips)))
     recipe, seed = settle_seed(recipe, seed)
@@ -124,6 +126,7 @@ def resume_crossval(folder: str | Path) -> Run:
     Raises:
         RunError: no cross-validation there, or one that is finished.
     """
+    refuse_several("crossval")
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise RunError(f"{folder} holds no run to continue (no run.json); start one with `earmark crossval`.")

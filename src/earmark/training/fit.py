@@ -29,6 +29,7 @@ from earmark.training.callbacks import (
 )
 from earmark.training.journal import Journal, OnRecord, Record
 from earmark.training.learners import EncodedHead, Learner
+from earmark.training.processes import count_processes, share_batch
 from earmark.training.recipe import Recipe
 from earmark.training.trainer import ClassificationTrainer, measure_accuracy, measure_map
 
@@ -227,12 +228,12 @@ def _arguments(
         output_dir=str(out),
         num_train_epochs=train.epochs,
         max_steps=train.max_steps or -1,
-        per_device_train_batch_size=train.batch_size,
+        per_device_train_batch_size=share_batch(train.batch_size),
         # A large audio model cannot be asked about more sound at once than it can learn from.
         per_device_eval_batch_size=train.batch_size if recipe.brings_features else EVALUATION_BATCH,
         gradient_accumulation_steps=train.accumulate,
-        # Batch norm cannot normalise one clip by itself.
-        dataloader_drop_last=clips > train.batch_size > 1 and clips % train.batch_size == 1,
+        # Batch norm cannot normalise one clip by itself. Several processes fill the last batch up with the first clips.
+        dataloader_drop_last=count_processes() == 1 and clips > train.batch_size > 1 and clips % train.batch_size == 1,
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
         use_cpu=device.type == "cpu",

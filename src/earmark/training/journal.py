@@ -11,7 +11,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from earmark.files import write_text_whole
-from earmark.progress import is_live
+from earmark.progress import is_first_process, is_live
+from earmark.training.processes import sum_over_processes
 
 Record = dict[str, Any]
 OnRecord = Callable[[Record], None]
@@ -75,13 +76,19 @@ class Journal(TrainerCallback):
             self._bar.update(self._task, completed=state.global_step)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
-        clips = sum(count for _, _, count in self._tally)
-        if not clips:
+        if not self._tally:
             return
+        loss, right, clips = sum_over_processes(
+            [
+                sum(float(loss) * count for loss, _, count in self._tally),
+                sum(float(right) for _, right, _ in self._tally),
+                sum(count for _, _, count in self._tally),
+            ]
+        )
         record: Record = {
             "epoch": math.ceil(state.epoch - 1e-6),  # a part of an epoch counts as one
-            "loss": sum(float(loss) * count for loss, _, count in self._tally) / clips,
-            "accuracy": sum(float(right) for _, right, _ in self._tally) / clips,
+            "loss": loss / clips,
+            "accuracy": right / clips,
             "learning_rate": optimizer.param_groups[0]["lr"] if optimizer is not None else None,
         }
         self._tally = []
@@ -115,6 +122,8 @@ class Journal(TrainerCallback):
             self._bar = None
 
     def _tell(self, state: Any) -> None:
+        if not is_first_process():
+            return
         if self.path is not None:
             write_text_whole(self.path, "".join(json.dumps(record) + "\n" for record in self.history))
         if self.on_record is not None:

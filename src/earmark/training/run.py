@@ -23,7 +23,7 @@ from earmark.evaluation.report import write_report
 from earmark.evaluation.report_reasons import explain_mistakes
 from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
-from earmark.progress import show_progress
+from earmark.progress import is_first_process, show_progress
 from earmark.training.batches import EncodedClips
 from earmark.training.build import check_recipe, fit_window, save_model, settle_rate
 from earmark.training.card import write_card
@@ -32,6 +32,7 @@ from earmark.training.fit import Fitted, encode_clips, fit_model
 from earmark.training.gate import LeakCheck, check_split
 from earmark.training.learners import Learner, build_learner
 from earmark.training.ledger import record_reading
+from earmark.training.processes import agree, join_processes, leave_processes, share_batch, take_turns
 from earmark.training.recipe import Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_model, describe_run
 from earmark.training.trackers import check_trackers, open_trackers
@@ -99,6 +100,9 @@ def train(
             ``"trackio"``.
         allow_leak: Go on where a group or the same sound stands on two sides of the split; the report says it in red.
 
+    Where `torchrun` or `accelerate launch` has started several processes, they train together, and the first one alone
+    measures and writes: the others get a run without a report.
+
     Raises:
         ClipsError: clips that do not hold together, too few of a class to be split, or a split that leaks.
         RecipeError: a recipe that does not exist or does not hold together.
@@ -112,22 +116,23 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     recipe, seed = settle_seed(recipe, seed)
+    share_batch(recipe.train.batch_size)
+    join_processes()
     validation, how = recipe.train.select == "validation", recipe.train.split
-    clips = clips if isinstance(clips, Clips) else read_clips(clips)
+    with take_turns():
+        clips = clips if isinstance(clips, Clips) else read_clips(clips)
     clips = infer_groups(clips, to_deal=how == "official")
     # Faults show before the decoding, and before anything is written.
-    folder = choose_run_folder(out, recipe.name)
+    folder = agree(choose_run_folder(out, recipe.name))
     split_clips(clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
     recipe = settle_rate(recipe, clips)
     check_recipe(recipe, multi_label=clips.multi_label)
     check_trackers(track)
-    waveforms = hear_clips(clips, recipe, strict=strict)
+    with take_turns():
+        waveforms = hear_clips(clips, recipe, strict=strict)
     split = split_clips(waveforms.clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
     leaks = check_split(waveforms, split.parts, how=how, allow_leak=allow_leak)
     recipe = fit_window(recipe, waveforms)
-    make_run_folder(folder)
-    write_text_whole(folder / "recipe.toml", to_toml(recipe))
-    write_csv(replace(waveforms.clips, table=waveforms.clips.table.assign(split=split.parts)), folder / "clips.csv")
     begun = {
         "seed": seed,
         "protocol": split.protocol,
@@ -137,7 +142,11 @@ def train(
         "grouping": waveforms.clips.grouping,
         "leaks": asdict(leaks),
     }
-    write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
+    if is_first_process():
+        make_run_folder(folder)
+        write_text_whole(folder / "recipe.toml", to_toml(recipe))
+        write_csv(replace(waveforms.clips, table=waveforms.clips.table.assign(split=split.parts)), folder / "clips.csv")
+        write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
     return _finish(folder, waveforms, split, recipe, leaks, seed=seed, resume=False, track=track)
 
 
@@ -158,7 +167,10 @@ def resume(folder: str | Path) -> Run:
     recipe = load_recipe(str(folder / "recipe.toml"))
     clips = read_csv(folder / "clips.csv")
     clips = replace(clips, source=begun["source"], grouping=begun["grouping"])
-    waveforms = replace(hear_clips(clips, recipe, strict=True), left_out=begun["left_out"])
+    share_batch(recipe.train.batch_size)
+    join_processes()
+    with take_turns():
+        waveforms = replace(hear_clips(clips, recipe, strict=True), left_out=begun["left_out"])
     split = Split(waveforms.clips.table["split"].to_numpy(dtype=object), begun["protocol"])
     leaks = LeakCheck(**begun["leaks"])
     return _finish(folder, waveforms, split, recipe, leaks, seed=begun["seed"], resume=True, track=begun["track"])
@@ -217,6 +229,7 @@ def _finish(
 ) -> Run:
     report = describe_run("train", recipe, waveforms, split, split.protocol, seed=seed)
     leaks.enter(report)
+    track = track if is_first_process() else ()
     with open_trackers(track, folder=folder, title=report["title"], recipe_tables=to_tables(recipe)) as trackers:
         set_seed(seed)
         learner = build_learner(recipe, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)
@@ -238,6 +251,9 @@ def _finish(
             on_record=trackers.log_epoch,
         )
         report["timing"]["train_s"] = round(time.perf_counter() - began, 2)
+        leave_processes()
+        if not is_first_process():
+            return Run(folder, {})
         _tell_training(report, fitted, recipe)
         answers = _measure(folder, report, learner, waveforms, split, recipe, encoded, leaks, seed=seed)
         trackers.log_report(report, answers.table)

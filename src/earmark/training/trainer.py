@@ -61,7 +61,7 @@ class ClassificationTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The recipe's schedule."""
         if self.lr_scheduler is None:  # type: ignore[has-type]
-            batches = -(-len(self.train_dataset) // self.args.train_batch_size)
+            batches = -(-len(self.train_dataset) // (self.args.train_batch_size * self.args.world_size))
             self.lr_scheduler = build_schedule(
                 optimizer or self.optimizer,
                 self.recipe.train,
