@@ -49,6 +49,7 @@ lock: $(READY)   ## resolve the dependencies anew
 bench: $(READY)  ## the claims of speed, each as a ratio
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/onnx_runtime.py
 
 clean:           ## remove the environment and the caches of the tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -239,7 +239,12 @@ def desk(page, shelf, hub, write_native, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES)
+LONG_PAGES = ("000-gtzan-vit.md", "003-gtzan-resnet.md")  # a third of a minute each
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG_PAGES)) for page in PAGES]
+)
 def test_page_runs(page, desk):
     assert run_page(DOCS / page) > 0
 

@@ -231,7 +231,7 @@ def test_clips_that_the_model_learned_from_stop_it_in_one_sentence(
     assert "These test clips were read for the first time." in call.out.splitlines()
 
 
-@pytest.mark.parametrize("verb", ["train", "crossval"])
+@pytest.mark.parametrize("verb", ["train", pytest.param("crossval", marks=pytest.mark.slow)])
 def test_a_split_that_leaks_is_refused_and_allowed(verb: str, sounds: Path, tmp_path: Path) -> None:
     rows = [f"{path},{path.parent.name},{1 + i % 3},g{i % 4}" for i, path in enumerate(sorted(sounds.glob("*/*.wav")))]
     (tmp_path / "clips.csv").write_text("path,label,fold,group\n" + "\n".join(rows) + "\n", encoding="utf-8")
