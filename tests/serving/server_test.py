@@ -134,6 +134,17 @@ def test_a_directory_that_is_no_model_is_refused(tmp_path):
         CliRunner().invoke(app, ["serve", str(tmp_path / "nothing"), "--port", "0"], catch_exceptions=False)
 
 
+def test_a_model_with_another_contract_is_refused(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    shape = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 2])
+    same = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", 2])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "theirs", [shape], [same])
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, ir_version=9, opset_imports=opsets), tmp_path / "theirs.onnx")
+    with pytest.raises(ModelError, match=r"theirs\.onnx"):
+        CliRunner().invoke(app, ["serve", str(tmp_path / "theirs.onnx"), "--port", "0"], catch_exceptions=False)
+
+
 def test_a_token_that_fits_into_no_header_is_refused(started):
     with pytest.raises(ServiceError, match="must fit into a header"):
         CliRunner().invoke(app, ["serve", "birds", "--port", "0", "--token", "öffne dich"], catch_exceptions=False)
