@@ -6,7 +6,8 @@ import librosa
 import numpy as np
 import pytest
 
-from earmark.serving.picture import COLUMNS, PictureMaker, make_mel_filters
+from earmark.serving.picture import COLUMNS, PictureMaker
+from earmark.sound.overview import make_mel_filters
 
 
 def unpack(picture):
@@ -26,7 +27,7 @@ def make(waveform, sample_rate, pieces=1, stated_s=None):
     ("sample_rate", "n_fft", "n_mels"), [(16_000, 1024, 128), (44_100, 2048, 128), (8_000, 512, 40)]
 )
 def test_mel_filters_are_those_of_librosa(sample_rate, n_fft, n_mels):
-    ours = make_mel_filters(sample_rate, n_fft, n_mels)
+    ours = make_mel_filters(sample_rate, n_fft, n_mels).T
     np.testing.assert_allclose(ours, librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels), atol=1e-7)
 
 

@@ -66,20 +66,19 @@ def listen(
     ] = None,
 ) -> None:
     """Listen to a microphone, or to `ffmpeg … -f s16le -ac 1 -ar RATE - | earmark listen MODEL -`; Ctrl-C ends it."""
-    from earmark.inference.events import DEFAULT_SMOOTH, EventFinder, clock
+    from earmark.inference.events import clock
     from earmark.inference.live import listen as hear
-    from earmark.inference.timeline import WindowScorer
+    from earmark.inference.timeline import build_engine
 
     _check_source(source, device, rate)
     classifier = load_classifier(model)
-    scorer = WindowScorer(classifier, window_s=window_s, hop_s=hop_s)
-    finder = EventFinder(
-        classifier.labels,
-        classifier.decision,
+    scorer, finder = build_engine(
+        classifier,
+        window_s=window_s,
+        hop_s=hop_s,
         threshold=threshold,
-        smooth=DEFAULT_SMOOTH if smooth is None else smooth,
-        min_duration_s=min_duration_s or 0.0,
-        multi_label=classifier.multi_label,
+        smooth=smooth,
+        min_duration_s=min_duration_s,
     )
     stop = threading.Event()
     with ExitStack() as stack:

@@ -17,7 +17,7 @@ from earmark.inference.events import DEFAULT_SMOOTH, Event, EventFinder, ScoredW
 from earmark.sound.decode import probe, stream
 from earmark.sound.level import measure_level_db
 
-__all__ = ["ScoredWindow", "Timeline", "TimelineSettings", "WindowScorer", "find_events"]
+__all__ = ["ScoredWindow", "Timeline", "TimelineSettings", "WindowScorer", "build_engine", "find_events"]
 
 # What the model works on at once decides how much memory that takes, and on a processor hardly the speed.
 AT_ONCE_S = 10.0
@@ -189,14 +189,13 @@ def find_events(
         >>> find_events(classifier, "yard.flac", threshold=0.7).to_records()   # doctest: +SKIP
         [{'start_s': 12.5, 'end_s': 17.5, 'label': 'Dog bark', 'score': 0.93}]
     """
-    scorer = WindowScorer(classifier, window_s=window_s, hop_s=hop_s)
-    finder = EventFinder(
-        classifier.labels,
-        classifier.decision,
+    scorer, finder = build_engine(
+        classifier,
+        window_s=window_s,
+        hop_s=hop_s,
         threshold=threshold,
-        smooth=DEFAULT_SMOOTH if smooth is None else smooth,
-        min_duration_s=min_duration_s or 0.0,
-        multi_label=classifier.multi_label,
+        smooth=smooth,
+        min_duration_s=min_duration_s,
     )
     total_s = math.ceil(probe(source).duration_s)
     events: list[Event] = []
@@ -210,6 +209,44 @@ def find_events(
     settings = TimelineSettings(scorer.window_s, scorer.hop_s, finder.thresholds, finder.smooth, finder.min_duration_s)
     ordered = tuple(sorted(events, key=lambda event: (event.start_s, event.end_s, event.label)))
     return Timeline(ordered, scorer.duration_s, scorer.sample_rate, settings, " ".join(faults))
+
+
+def build_engine(
+    classifier: Classifier,
+    *,
+    window_s: float | None = None,
+    hop_s: float | None = None,
+    threshold: float | None = None,
+    smooth: int | None = None,
+    min_duration_s: float | None = None,
+) -> tuple[WindowScorer, EventFinder]:
+    """The window engine and the finder of events of a classifier; what is ``None`` has its default.
+
+    Args:
+        classifier: The model.
+        window_s: See `WindowScorer`, like ``hop_s``.
+        hop_s: Seconds from one window to the next.
+        threshold: See `EventFinder`, like what follows.
+        smooth: Windows averaged.
+        min_duration_s: Seconds.
+
+    Raises:
+        RunError: a value out of its range.
+
+    Example:
+        >>> scorer, finder = build_engine(classifier, threshold=0.7)   # doctest: +SKIP
+        >>> events = finder.push(scorer.push(samples))                 # doctest: +SKIP
+    """
+    scorer = WindowScorer(classifier, window_s=window_s, hop_s=hop_s)
+    finder = EventFinder(
+        classifier.labels,
+        classifier.decision,
+        threshold=threshold,
+        smooth=DEFAULT_SMOOTH if smooth is None else smooth,
+        min_duration_s=min_duration_s or 0.0,
+        multi_label=classifier.multi_label,
+    )
+    return scorer, finder
 
 
 def _read_blocks(

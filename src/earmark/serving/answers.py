@@ -10,8 +10,8 @@ import numpy as np
 
 from earmark.errors import EarmarkError, ModelError, RunError, SoundError
 from earmark.inference.classifier import WINDOWS_AT_ONCE, Classifier
-from earmark.inference.events import DEFAULT_SMOOTH, EventFinder
-from earmark.inference.timeline import WindowScorer
+from earmark.inference.events import EventFinder
+from earmark.inference.timeline import WindowScorer, build_engine
 from earmark.serving.hearing import Hearing, make_turn
 from earmark.serving.limits import Limits
 from earmark.serving.picture import PictureMaker
@@ -174,21 +174,13 @@ def build_finder(classifier: Classifier, settings: EventSettings) -> tuple[Windo
     Raises:
         RunError: a setting out of its range, or windows so many that they would take the service from the others.
     """
-    scorer = WindowScorer(classifier, window_s=settings.window_s, hop_s=settings.hop_s)
+    scorer, finder = build_engine(classifier, **asdict(settings))
     least_s = max(SHORTEST_HOP_S, scorer.window_s / MOST_OVERLAP)
     if scorer.hop_s < 0.999 * least_s:
         raise RunError(
             f"Windows of {scorer.window_s:g} s that begin every {scorer.hop_s:g} s are too much work for a service; "
             f"give a hop_s of at least {least_s:.3g}."
         )
-    finder = EventFinder(
-        classifier.labels,
-        classifier.decision,
-        threshold=settings.threshold,
-        smooth=DEFAULT_SMOOTH if settings.smooth is None else settings.smooth,
-        min_duration_s=settings.min_duration_s or 0.0,
-        multi_label=classifier.multi_label,
-    )
     return scorer, finder
 
 

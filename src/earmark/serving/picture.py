@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.sound.overview import make_mel_filters
+
 COLUMNS = 800  # about; between half and twice as many where the stated duration was wrong
 N_MELS = 128
 RANGE_DB = 80.0
@@ -85,7 +87,7 @@ class PictureMaker:
         while (count := min((len(self._heard) - self.n_fft) // self.hop + 1, FRAMES_AT_ONCE)) > 0:
             frames = np.lib.stride_tricks.sliding_window_view(self._heard, self.n_fft)[:: self.hop][:count]
             spectra = np.fft.rfft(frames * self._window, axis=1)
-            powers = (spectra.real**2 + spectra.imag**2).astype(np.float32) @ self._filters.T
+            powers = (spectra.real**2 + spectra.imag**2).astype(np.float32) @ self._filters
             for row in powers:
                 self._powers.add(self._heard_at, row)
                 self._heard_at += self.hop
@@ -124,42 +126,6 @@ class _Columns:
         """Two columns become one."""
         self.rows = [np.max(self.rows[first : first + 2], axis=0) for first in range(0, len(self.rows), 2)]
         self.size *= 2
-
-
-def make_mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> NDArray[np.float32]:
-    """Slaney's mel filters, each of the same area.
-
-    Returns:
-        (n_mels, n_fft // 2 + 1), float32.
-
-    Example:
-        >>> make_mel_filters(16_000, 1024, 64).shape
-        (64, 513)
-
-    Source:
-        Slaney's Auditory Toolbox, as in ``librosa.filters.mel``, against which it is checked.
-    """
-    edges_hz = _mel_to_hz(np.linspace(0, _hz_to_mel(sample_rate / 2), n_mels + 2))
-    bins_hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
-    rising = (bins_hz - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
-    falling = (edges_hz[2:, None] - bins_hz) / np.diff(edges_hz)[1:, None]
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
-
-
-# Linear up to 1 kHz at 200/3 Hz a mel, then 27 mels to each factor of 6.4.
-_LINEAR_HZ, _LINEAR_END_HZ, _LOG_STEP = 200 / 3, 1000.0, np.log(6.4) / 27
-
-
-def _hz_to_mel(frequency_hz: float) -> float:
-    if frequency_hz < _LINEAR_END_HZ:
-        return frequency_hz / _LINEAR_HZ
-    return float(_LINEAR_END_HZ / _LINEAR_HZ + np.log(frequency_hz / _LINEAR_END_HZ) / _LOG_STEP)
-
-
-def _mel_to_hz(mels: NDArray[np.floating]) -> NDArray[np.floating]:
-    beyond = np.maximum(0, mels - _LINEAR_END_HZ / _LINEAR_HZ)
-    return np.where(beyond > 0, _LINEAR_END_HZ * np.exp(beyond * _LOG_STEP), mels * _LINEAR_HZ)
 
 
 def _brighten(powers: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -255,10 +255,10 @@ def _finish(
         if not is_first_process():
             return Run(folder, {})
         _tell_training(report, fitted, recipe)
-        answers = _measure(folder, report, learner, waveforms, split, recipe, encoded, leaks, seed=seed)
+        answers, classifier = _measure(folder, report, learner, waveforms, split, recipe, encoded, leaks, seed=seed)
         trackers.log_report(report, answers.table)
         report["trackers"] = trackers.hints()
-    write_answers(folder, report, answers, Classifier.from_pretrained(folder / "model"))
+    write_answers(folder, report, answers, classifier)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return Run(folder, report)
 
@@ -282,8 +282,8 @@ def _measure(
     leaks: LeakCheck,
     *,
     seed: int,
-) -> Answers:
-    """Save the model, and ask what was saved, once, about the test clips."""
+) -> tuple[Answers, Classifier]:
+    """Save the model, and ask what was saved, once, about the test clips; the answers, and what was saved."""
     report["model"] = describe_model(learner, recipe)
     settled = settle_decision(learner, waveforms, split, recipe, encoded=encoded, seed=seed)
     train_rows = split.rows("train")
@@ -301,7 +301,7 @@ def _measure(
     report.update(describe_decision(settled, classifier, answers))
     report["timing"]["evaluate_s"] = round(time.perf_counter() - began, 2)
     write_text_whole(folder / "model" / "README.md", write_card(recipe, report))
-    return answers
+    return answers, classifier
 
 
 def _tell_training(report: dict[str, Any], fitted: Fitted, recipe: Recipe) -> None:
