@@ -27,6 +27,7 @@ _HOMES = {
     "push": "earmark.publishing.hub",
     "read_clips": "earmark.data.layouts",
     "train": "earmark.training.run",
+    "tune": "earmark.training.tune",
 }
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from earmark.training.recipe import load_recipe as load_recipe
     from earmark.training.run import Run as Run
     from earmark.training.run import train as train
+    from earmark.training.tune import tune as tune
 
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -23,6 +23,7 @@ from earmark.cli import (
     show,
     timeline,
     training,
+    tuning,
 )
 
 # What an installation for exported files alone may go without; see docs/onnx.md.
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command("train")(training.train)
 app.command("crossval")(training.crossval)
+app.command("tune")(tuning.tune)
 app.command("evaluate")(training.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predicting.predict)

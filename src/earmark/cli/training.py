@@ -1,5 +1,6 @@
 """The verbs that measure: train, crossval, evaluate."""
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +64,14 @@ def train(
         str | None,
         typer.Argument(help="A folder of class folders, a CSV with path,label, a known dataset, or the Hub id of one."),
     ] = None,
-    recipe: RecipeName = "cnn",
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", help="A recipe's name, or a TOML file.", show_default="cnn, or what fits"),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", help="Be done in this time: 90s, 10m, 1h30m. Chooses what fits.", metavar="TIME"),
+    ] = None,
     out: Out = None,
     overrides: Set = None,
     model: ModelName = None,
@@ -81,11 +89,15 @@ def train(
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this killed run.")] = None,
 ) -> None:
     """Train a classifier, measure it on clips it never heard, and write the report."""
+    began = time.perf_counter()
     if (sounds is None) == (resume is None):
         raise typer.BadParameter("give the sounds to train on, or --resume RUN")
     given = [*(overrides or ()), *name_model(model), *([f"train.split={split.value}"] if split else [])]
+    if resume is not None and budget is not None:
+        raise typer.BadParameter("a run that is continued keeps its epochs; leave --budget out")
     with waiting(LOADING):
         from earmark.training import run as training
+        from earmark.training.budget import parse_budget
     if resume is not None:
         run = training.resume(resume)
     else:
@@ -99,6 +111,8 @@ def train(
             strict=strict,
             track=[tracker.value for tracker in track or ()],
             allow_leak=allow_leak,
+            budget_s=None if budget is None else parse_budget(budget),
+            began=began,
         )
     if not is_first_process():
         return

@@ -25,6 +25,7 @@ from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.progress import is_first_process, show_progress
 from earmark.training.batches import EncodedClips
+from earmark.training.budget import open_budget
 from earmark.training.build import check_recipe, fit_window, save_model, settle_rate
 from earmark.training.card import write_card
 from earmark.training.decision import describe_decision, settle_decision
@@ -32,8 +33,8 @@ from earmark.training.fit import Fitted, encode_clips, fit_model
 from earmark.training.gate import LeakCheck, check_split
 from earmark.training.learners import Learner, build_learner
 from earmark.training.ledger import record_reading
-from earmark.training.processes import agree, join_processes, leave_processes, share_batch, take_turns
-from earmark.training.recipe import Recipe, load_recipe, to_tables, to_toml
+from earmark.training.processes import agree, count_processes, join_processes, leave_processes, share_batch, take_turns
+from earmark.training.recipe import DEFAULT_RECIPE, Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_model, describe_run
 from earmark.training.trackers import check_trackers, open_trackers
 
@@ -75,7 +76,7 @@ class Run:
 
 def train(
     clips: Clips | str | Path,
-    recipe: str | Recipe = "cnn",
+    recipe: str | Recipe | None = None,
     *,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
@@ -84,12 +85,14 @@ def train(
     strict: bool = False,
     track: Sequence[str] = (),
     allow_leak: bool = False,
+    budget_s: float | None = None,
+    began: float | None = None,
 ) -> Run:
     """Train a classifier and measure it, once, on clips it never heard.
 
     Args:
         clips: Labelled clips, or what they are read from: a folder, a CSV, a known dataset, a dataset's Hub id.
-        recipe: A recipe's name, the path of a TOML file, or a `Recipe`.
+        recipe: A recipe's name, the path of a TOML file, or a `Recipe`; ``"cnn"`` if not given, or what fits a budget.
         out: The run directory; ``runs/<time>-<recipe>`` if not given.
         overrides: ``"section.key=value"``, as ``--set`` takes them.
         seed: Decides all that is random; the same seed on the same machine gives the same model. The recipe's own if
@@ -99,6 +102,9 @@ def train(
         track: Trackers that follow the training: ``"swanlab"``, ``"tensorboard"``, ``"wandb"``, ``"mlflow"``,
             ``"trackio"``.
         allow_leak: Go on where a group or the same sound stands on two sides of the split; the report says it in red.
+        budget_s: Be done in so many seconds: a few clips are timed, and recipe, size and epochs chosen that fit; of a
+            recipe that is given only size and epochs. What was chosen and when it will be done is told beforehand.
+        began: When the budget began to run, by `time.perf_counter`; now if not given.
 
     Where `torchrun` or `accelerate launch` has started several processes, they train together, and the first one alone
     measures and writes: the others get a run without a report.
@@ -106,7 +112,7 @@ def train(
     Raises:
         ClipsError: clips that do not hold together, too few of a class to be split, or a split that leaks.
         RecipeError: a recipe that does not exist or does not hold together.
-        RunError: ``out`` exists already, or a tracker that does not exist or is not installed.
+        RunError: ``out`` exists already, a tracker that does not exist or is not installed, or a budget too small.
 
     Example:
         >>> import earmark
@@ -114,7 +120,9 @@ def train(
         >>> run.accuracy                                     # doctest: +SKIP
         0.93
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    given = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    budget = None if budget_s is None else open_budget(budget_s, given, overrides, began=began)
+    recipe = budget.candidates[0] if budget else given or load_recipe(DEFAULT_RECIPE, overrides)
     recipe, seed = settle_seed(recipe, seed)
     share_batch(recipe.train.batch_size)
     join_processes()
@@ -123,16 +131,21 @@ def train(
         clips = clips if isinstance(clips, Clips) else read_clips(clips)
     clips = infer_groups(clips, to_deal=how == "official")
     # Faults show before the decoding, and before anything is written.
-    folder = agree(choose_run_folder(out, recipe.name))
-    split_clips(clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
+    folder = agree(choose_run_folder(out, "budget" if budget and given is None else recipe.name))
+    dealt = split_clips(clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
     recipe = settle_rate(recipe, clips)
     check_recipe(recipe, multi_label=clips.multi_label)
     check_trackers(track)
+    if budget:
+        if count_processes() > 1:
+            raise RunError("--budget times one process, and several train together here; leave it out.")
+        budget.rehearse(clips, dealt, recipe)
     with take_turns():
         waveforms = hear_clips(clips, recipe, strict=strict)
     split = split_clips(waveforms.clips, validation=validation, test_fold=test_fold, seed=seed, how=how)
     leaks = check_split(waveforms, split.parts, how=how, allow_leak=allow_leak)
-    recipe = fit_window(recipe, waveforms)
+    plan = budget.settle(waveforms, split) if budget else None
+    recipe = fit_window(plan.recipe if plan else recipe, waveforms)
     begun = {
         "seed": seed,
         "protocol": split.protocol,
@@ -141,13 +154,14 @@ def train(
         "track": list(track),
         "grouping": waveforms.clips.grouping,
         "leaks": asdict(leaks),
+        "budget": plan.tell() if plan else None,
     }
     if is_first_process():
         make_run_folder(folder)
         write_text_whole(folder / "recipe.toml", to_toml(recipe))
         write_csv(replace(waveforms.clips, table=waveforms.clips.table.assign(split=split.parts)), folder / "clips.csv")
         write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
-    return _finish(folder, waveforms, split, recipe, leaks, seed=seed, resume=False, track=track)
+    return _finish(folder, waveforms, split, recipe, leaks, begun, resume=False)
 
 
 def resume(folder: str | Path) -> Run:
@@ -173,7 +187,7 @@ def resume(folder: str | Path) -> Run:
         waveforms = replace(hear_clips(clips, recipe, strict=True), left_out=begun["left_out"])
     split = Split(waveforms.clips.table["split"].to_numpy(dtype=object), begun["protocol"])
     leaks = LeakCheck(**begun["leaks"])
-    return _finish(folder, waveforms, split, recipe, leaks, seed=begun["seed"], resume=True, track=begun["track"])
+    return _finish(folder, waveforms, split, recipe, leaks, begun, resume=True)
 
 
 def settle_seed(recipe: Recipe, seed: int | None) -> tuple[Recipe, int]:
@@ -222,14 +236,17 @@ def _finish(
     split: Split,
     recipe: Recipe,
     leaks: LeakCheck,
+    begun: dict[str, Any],
     *,
-    seed: int,
     resume: bool,
-    track: Sequence[str],
 ) -> Run:
+    seed = begun["seed"]
     report = describe_run("train", recipe, waveforms, split, split.protocol, seed=seed)
     leaks.enter(report)
-    track = track if is_first_process() else ()
+    if budget := begun.get("budget"):
+        report["budget"] = budget
+        report["notes"].append(budget["sentence"])
+    track = begun["track"] if is_first_process() else ()
     with open_trackers(track, folder=folder, title=report["title"], recipe_tables=to_tables(recipe)) as trackers:
         set_seed(seed)
         learner = build_learner(recipe, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)

@@ -1,0 +1,308 @@
+"""A time to be ready in: what fits is chosen from what a few clips cost on this machine, and told beforehand."""
+
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from earmark.data.clips import Clips
+from earmark.data.splits import Split
+from earmark.data.waveforms import ClipWaveforms
+from earmark.errors import RecipeError, RunError
+from earmark.evaluation.report_clips import EXAMPLES, MISTAKES
+from earmark.evaluation.sound_sample import MOST_RECORDINGS
+from earmark.pages.layout import span
+from earmark.training.build import fit_window
+from earmark.training.learners import STATISTICS_CLIPS
+from earmark.training.leaving_out import FEWEST_CLIPS, ROUNDS
+from earmark.training.recipe import Recipe, load_recipe
+from earmark.training.rehearsal import Costs, EndCosts, hear_sample, measure_costs, measure_end
+from earmark.training.search_space import apply_values
+from earmark.training.sections import TrainSection
+
+LADDER = ("cnn", "quick")
+"""The recipes to choose from, the most accurate first where there is time for it."""
+
+NARROWER = 0.5
+MISTAKEN_SHARE = 0.15  # of the test clips, as the report's mistakes are counted beforehand
+SPARE_SHARE = 0.05  # of the budget, left for what no estimate sees
+TIMING_SHARE = 0.5  # of the time to spare, which timing a costlier candidate may take
+WORTHWHILE_SHARE = 0.5  # of the budget, to be spare before a costlier candidate is timed
+LEAST_EPOCHS = 10
+LEAST_STEPS = 300
+LEAST_GIVEN_EPOCHS = 3  # of a recipe that somebody asked for
+WORKER_START_S = 2.0  # of the processes that decode
+ROUND_UP_S = 5
+TOLD_FROM_S = 5.0
+
+_PARTS = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def parse_budget(text: str) -> float:
+    """A time as people write it, in seconds.
+
+    Raises:
+        RunError: it is no time, or none at all.
+
+    Example:
+        >>> parse_budget("90s"), parse_budget("10m"), parse_budget("1h30m"), parse_budget("45")
+        (90.0, 600.0, 5400.0, 45.0)
+    """
+    found = _PARTS.fullmatch(text.strip().lower().replace(" ", ""))
+    parts = found.groups(default="0") if found else ("0", "0", "0")
+    seconds = sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=True))
+    if seconds <= 0:
+        raise RunError(f"--budget {text!r} is no time; write it as 90s, 10m, 1h30m, or plain seconds.")
+    return seconds
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How many clips play which part, how many classes there are, and how often a head is trained again."""
+
+    train: int
+    validation: int
+    test: int
+    classes: int
+    retrainings: int
+
+    @property
+    def clips(self) -> int:
+        """All of them."""
+        return self.train + self.validation + self.test
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen, and when it will be done.
+
+    Args:
+        recipe: With the epochs that fit.
+        budget_s: What was given.
+        announced_s: The whole run, from its start.
+        sentence: What was chosen, why, and how long it takes.
+    """
+
+    recipe: Recipe
+    budget_s: float
+    announced_s: float
+    sentence: str
+
+    def tell(self) -> dict[str, Any]:
+        """The ``budget`` of a report."""
+        return {"budget_s": self.budget_s, "announced_s": round(self.announced_s, 1), "sentence": self.sentence}
+
+
+class Budget:
+    """A budget whose clock runs from when it is made.
+
+    Args:
+        seconds: How long everything may take.
+        candidates: Recipes to choose from, the best first; see `list_candidates`.
+        given: Somebody asked for the recipe, so that it need not be worth its time.
+        began: When the clock began to run, by `time.perf_counter`; now if not given.
+
+    Example:
+        >>> budget = Budget(600.0, list_candidates(None))
+        >>> [recipe.name for recipe in budget.candidates]
+        ['cnn', 'cnn', 'quick']
+    """
+
+    def __init__(
+        self, seconds: float, candidates: Sequence[Recipe], *, given: bool = False, began: float | None = None
+    ) -> None:
+        self.seconds = seconds
+        self.candidates = list(candidates)
+        self.given = given
+        self._began = time.perf_counter() if began is None else began
+        self._costs: dict[int, Costs] = {}
+        self._end: EndCosts | None = None
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._began
+
+    def rehearse(self, clips: Clips, split: Split, settled: Recipe) -> None:
+        """Time decoding, and training and what follows it, on a few clips; refuse what cannot be done.
+
+        Args:
+            clips: All clips.
+            split: Who plays which part.
+            settled: The first candidate with the seed and the sample rate that count; all candidates take them.
+
+        Raises:
+            RunError: the budget is too small for the cheapest candidate.
+        """
+        self.candidates = [_settle(recipe, settled) for recipe in self.candidates]
+        assert isinstance(settled.audio.sample_rate, int)
+        few, file_s = hear_sample(clips, sample_rate=settled.audio.sample_rate)
+        parts = _count_parts(split, clips)
+        files = clips.table["path"].nunique()
+        workers = min(os.cpu_count() or 1, files)
+        decode_s = files * file_s / workers + WORKER_START_S * (workers > 1) if file_s else 0.0
+        # From the cheapest on, as long as timing the next leaves the time that those timed before need.
+        slack_s = float("inf")
+        for place in reversed(range(len(self.candidates))):
+            measured = measure_costs(self.candidates[place], few, most_s=TIMING_SHARE * slack_s)
+            if measured is None:
+                break
+            self._costs[place], learner = measured
+            if self._end is None:
+                self._end = measure_end(learner, few)
+                if self._fit_epochs(place, parts, decode_s) is None:
+                    raise self._refuse(parts, decode_s)
+            least_s = self._estimate(place, parts, self._least_epochs(place, parts))
+            slack_s = self.seconds - self.spent_s - decode_s - least_s
+            if slack_s < WORTHWHILE_SHARE * self.seconds:
+                break
+        if decode_s > TOLD_FROM_S:
+            _say(f"Decoding takes about {span(decode_s)} of the budget of {span(self.seconds)}.")
+
+    def settle(self, waveforms: ClipWaveforms, split: Split) -> Plan:
+        """What fits into the rest of the time, now that all clips are decoded.
+
+        Args:
+            waveforms: The clips and their sound.
+            split: Who plays which part.
+
+        Returns:
+            What was chosen; it is also told on standard error.
+        """
+        for place, costs in self._costs.items():
+            window_s = fit_window(self.candidates[place], waveforms).audio.window_s
+            if isinstance(window_s, float):
+                self._costs[place] = costs.scale(window_s)
+        parts = _count_parts(split, waveforms.clips)
+        cheapest = max(self._costs)
+        # If timing and decoding took longer than expected, the least is done all the same, and the sentence says so.
+        place, epochs = self._choose(parts) or (cheapest, self._least_epochs(cheapest, parts))
+        announced_s = self.spent_s + self._estimate(place, parts, epochs)
+        own = self.candidates[place]
+        recipe = replace(own, train=replace(own.train, epochs=epochs))
+        plan = Plan(recipe, self.seconds, announced_s, self._tell(place, epochs, parts, announced_s))
+        _say(plan.sentence)
+        return plan
+
+    def _choose(self, parts: Parts) -> tuple[int, int] | None:
+        """The best candidate that fits, and for how many epochs; nothing if none does."""
+        for place in sorted(self._costs):
+            epochs = self._fit_epochs(place, parts, 0.0)
+            if epochs is not None:
+                return place, epochs
+        return None
+
+    def _refuse(self, parts: Parts, decode_s: float) -> RunError:
+        cheapest = max(self._costs)
+        needed_s = self.spent_s + decode_s + self._estimate(cheapest, parts, self._least_epochs(cheapest, parts))
+        least_s = ROUND_UP_S * math.ceil(needed_s / (1 - SPARE_SHARE) ** 2 / ROUND_UP_S)
+        return RunError(
+            f"A budget of {span(self.seconds)} is too small for these {parts.clips} clips on this machine; "
+            f"the least that would do is about --budget {least_s}s."
+        )
+
+    def _fit_epochs(self, place: int, parts: Parts, decode_s: float) -> int | None:
+        """How many epochs fit, no more than the recipe has; nothing if they are too few to be worth it."""
+        bare_s = self._estimate(place, parts, 0)
+        epoch_s = self._estimate(place, parts, 1) - bare_s
+        left_s = (1 - SPARE_SHARE) * self.seconds - self.spent_s - decode_s - bare_s
+        epochs = min(self.candidates[place].train.epochs, int(left_s / epoch_s) if left_s > 0 else 0)
+        return epochs if epochs >= self._least_epochs(place, parts) else None
+
+    def _least_epochs(self, place: int, parts: Parts) -> int:
+        train = self.candidates[place].train
+        if self.given:
+            return min(train.epochs, LEAST_GIVEN_EPOCHS)
+        return min(train.epochs, max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / _count_batches(train, parts.train))))
+
+    def _estimate(self, place: int, parts: Parts, epochs: int) -> float:
+        """Seconds from the beginning of the training to the end of the run."""
+        costs, end, train = self._costs[place], self._end, self.candidates[place].train
+        assert end is not None
+        asked_s = costs.ask_s * (parts.test + parts.validation)
+        begin_s = costs.start_s + costs.begin_s * min(parts.train, STATISTICS_CLIPS)
+        training_s = begin_s + epochs * _epoch_s(costs, train, parts.train, parts.validation)
+        # A head is trained again without some of the classes, for the thresholds.
+        again_s = begin_s + epochs * _epoch_s(costs, train, parts.train * 4 // 5, parts.validation)
+        retraining_s = parts.retrainings * again_s if costs.encode_s else 0.0
+        mistakes = min(MISTAKES, round(MISTAKEN_SHARE * parts.test))
+        report_s = end.page_s + end.draw_s * (mistakes + min(EXAMPLES, parts.classes)) + costs.explain_s * mistakes
+        kept_s = end.save_s + end.remember_s * min(parts.train, MOST_RECORDINGS)
+        return costs.encode_s * parts.clips + training_s + retraining_s + asked_s + kept_s + end.noise_s + report_s
+
+    def _tell(self, place: int, epochs: int, parts: Parts, announced_s: float) -> str:
+        own = self.candidates[place].train.epochs
+        length = f"all its {own} epochs" if epochs == own else f"{epochs} epochs instead of {own}"
+        chosen = f"{self._name(place)} for {length}"
+        told = f"Budget {span(self.seconds)}: {chosen}, done about {span(announced_s)} after the start"
+        told += ", as timed on a few of the clips."
+        if announced_s > self.seconds:
+            return f"{told} That is more than the budget: decoding, or the timing itself, took longer than expected."
+        better = max((other for other in self._costs if other < place), default=None)
+        if better is None:
+            return told
+        needed_s = self.spent_s + self._estimate(better, parts, self._least_epochs(better, parts))
+        needed = span(needed_s / (1 - SPARE_SHARE))
+        return f"{told} {self._name(better)} would need at least {needed}."
+
+    def _name(self, place: int) -> str:
+        name = self.candidates[place].name
+        narrower = place > 0 and self.candidates[place - 1].name == name
+        return f"{name} with half its widths" if narrower else name
+
+
+def list_candidates(recipe: Recipe | None, overrides: Sequence[str] = ()) -> list[Recipe]:
+    """What a budget may choose from, the most accurate first where there is time for it.
+
+    Args:
+        recipe: The recipe that somebody asked for, of which size and epochs are chosen; nothing for a free choice.
+        overrides: ``"section.key=value"``, for a free choice.
+
+    Raises:
+        RecipeError: a recipe that counts its steps, which leaves nothing to choose.
+    """
+    asked = [load_recipe(name, overrides) for name in LADDER] if recipe is None else [recipe]
+    found = []
+    for one in asked:
+        if one.train.max_steps:
+            raise RecipeError("--budget chooses how long to train, and so does train.max_steps; leave one of them out.")
+        found.append(one)
+        if one.model.name == "cnn":
+            found.append(apply_values(one, {"model.widths": NARROWER}))
+    return found
+
+
+def open_budget(
+    seconds: float, recipe: Recipe | None, overrides: Sequence[str] = (), *, began: float | None = None
+) -> Budget:
+    """A budget for a recipe that somebody asked for, or for whatever fits."""
+    return Budget(seconds, list_candidates(recipe, overrides), given=recipe is not None, began=began)
+
+
+def _settle(recipe: Recipe, settled: Recipe) -> Recipe:
+    rate, seed = settled.audio.sample_rate, settled.train.seed
+    return replace(recipe, audio=replace(recipe.audio, sample_rate=rate), train=replace(recipe.train, seed=seed))
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
+
+
+def _count_parts(split: Split, clips: Clips) -> Parts:
+    train, validation, test = (len(split.rows(part)) for part in ("train", "validation", "test"))
+    classes = len(clips.labels)
+    retrainings = 0 if clips.multi_label or classes < 3 or train < FEWEST_CLIPS else min(ROUNDS, classes)
+    return Parts(train, validation, test, classes, retrainings)
+
+
+def _count_batches(train: TrainSection, clips: int) -> int:
+    return max(1, math.ceil(clips / train.batch_size))
+
+
+def _epoch_s(costs: Costs, train: TrainSection, clips: int, validation: int) -> float:
+    return costs.epoch_s + _count_batches(train, clips) * costs.batch_s + validation * costs.ask_s

@@ -1,0 +1,255 @@
+"""A run in miniature on a few clips, to learn what each of its parts costs on this machine."""
+
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earmark.data.clips import Clips
+from earmark.data.store import FEW_FILES
+from earmark.data.waveforms import ClipWaveforms, load_waveforms
+from earmark.evaluation.evaluate import Answers, ask_model, load_sound
+from earmark.evaluation.rejection import ask_about_noise
+from earmark.evaluation.report import render_report
+from earmark.evaluation.report_clips import make_card
+from earmark.evaluation.report_reasons import explain_mistakes
+from earmark.evaluation.sound_sample import sample_clips
+from earmark.inference.classifier import Classifier
+from earmark.inference.torch_network import TorchNetwork
+from earmark.sound.decode import decode
+from earmark.sound.resample import resample
+from earmark.training.build import fit_window, save_model
+from earmark.training.fit import encode_clips, fit_model
+from earmark.training.journal import Record
+from earmark.training.learners import Learner, build_learner
+from earmark.training.memory import remember_clips
+from earmark.training.recipe import Recipe
+
+CLIPS = 2 * (FEW_FILES - 1)  # decoded in two lots, each small enough to be decoded by this process
+EPOCHS = 3  # of each short training; the first, which is slower, does not count
+BATCHES = 3  # of the longer epochs; the others have one, and the difference tells a batch from an epoch
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of a run cost, seconds.
+
+    Args:
+        encode_s: Computing the features of a clip once; 0 where they are computed in every step.
+        start_s: Beginning a training.
+        begin_s: The share of that for each training clip.
+        epoch_s: An epoch, beside its batches.
+        batch_s: A batch.
+        ask_s: Asking the model about a clip.
+        explain_s: Explaining a mistake, beside drawing it.
+        window_s: Of the clips this was measured on.
+    """
+
+    encode_s: float
+    start_s: float
+    begin_s: float
+    epoch_s: float
+    batch_s: float
+    ask_s: float
+    explain_s: float
+    window_s: float
+
+    def scale(self, window_s: float) -> "Costs":
+        """The costs at another window: what hears sound costs in proportion to it."""
+        ratio = window_s / self.window_s
+        return replace(
+            self,
+            encode_s=self.encode_s * ratio,
+            begin_s=self.begin_s * ratio,
+            batch_s=self.batch_s if self.encode_s else self.batch_s * ratio,
+            ask_s=self.ask_s * ratio,
+            explain_s=self.explain_s * ratio,
+            window_s=window_s,
+        )
+
+
+@dataclass(frozen=True)
+class EndCosts:
+    """What the end of a run costs whatever was trained, seconds.
+
+    Args:
+        save_s: Writing a model and reading it back.
+        remember_s: Remembering a training clip.
+        noise_s: Asking about noise.
+        draw_s: A clip in the report.
+        page_s: The figures, and the report without its clips.
+    """
+
+    save_s: float
+    remember_s: float
+    noise_s: float
+    draw_s: float
+    page_s: float
+
+
+def hear_sample(clips: Clips, *, sample_rate: int) -> tuple[ClipWaveforms, float]:
+    """A few clips of several classes, decoded into the store, and what a file costs to decode here.
+
+    Args:
+        clips: All of them.
+        sample_rate: Hz.
+
+    Returns:
+        The clips that can be heard, and seconds a file; 0 where the files were decoded before.
+    """
+    table = clips.table.sample(frac=1.0, random_state=0)
+    turn = table.groupby("label").cumcount()
+    chosen = table.assign(turn=turn).sort_values("turn", kind="stable").head(CLIPS).drop(columns="turn")
+    # In two lots, so small that no processes are started for them.
+    halves = [chosen.iloc[: CLIPS // 2], chosen]
+    heard = [load_waveforms(_take(clips, half), sample_rate=sample_rate) for half in halves]
+    if not heard[-1].decoded:
+        return heard[-1], 0.0
+    # Decoded once more to be timed: keeping a few files in the store costs as much as keeping many.
+    paths = list(dict.fromkeys(heard[-1].clips.table["path"]))
+    _, seconds = _time(lambda: [resample(*decode(path), sample_rate) for path in paths])
+    return heard[-1], seconds / len(paths)
+
+
+def measure_costs(
+    recipe: Recipe, waveforms: ClipWaveforms, *, most_s: float = float("inf")
+) -> tuple[Costs, Learner] | None:
+    """What training with a recipe costs on this machine, and what was trained for it.
+
+    Args:
+        recipe: With its rate settled.
+        waveforms: A few clips.
+        most_s: Seconds that the timing itself may take; nothing is returned if the first steps show that it would
+            take longer.
+    """
+    began = time.perf_counter()
+    recipe = fit_window(recipe, waveforms)
+    learner = build_learner(recipe, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)
+    encoded, encode_s = None, 0.0
+    if learner.encodes_once:
+        encode_clips(learner, _first(waveforms, 2))
+        encoded, encode_s = _time(lambda: encode_clips(learner, waveforms))
+    one = _time_epochs(learner, waveforms, recipe, encoded, batches=1)
+    if (1 + BATCHES) * (time.perf_counter() - began) > most_s:
+        return None
+    more = _time_epochs(learner, waveforms, recipe, encoded, batches=BATCHES)
+    batch_s = max((more[1] - one[1]) / (BATCHES - 1), 0.0) or one[1]
+    begin_s = max((more[0] - one[0]) / ((BATCHES - 1) * recipe.train.batch_size), 0.0)
+    rows = np.arange(len(waveforms))
+    classifier = Classifier(TorchNetwork(learner.model.float(), learner.extractor))
+    ask_model(classifier, waveforms, rows[:2])
+    answers, ask_s = _time(lambda: ask_model(classifier, waveforms, rows))
+    costs = Costs(
+        encode_s=encode_s / len(waveforms),
+        start_s=max(one[0] - begin_s * recipe.train.batch_size, 0.0),
+        begin_s=begin_s,
+        epoch_s=max(one[1] - batch_s, 0.0),
+        batch_s=batch_s,
+        ask_s=ask_s / len(waveforms),
+        explain_s=_time_explaining(classifier, answers),
+        window_s=learner.window / learner.extractor.sampling_rate,
+    )
+    return costs, learner
+
+
+def measure_end(learner: Learner, waveforms: ClipWaveforms) -> EndCosts:
+    """What the end of a run costs on this machine; what it needs is loaded on the way, and need not be again.
+
+    Args:
+        learner: Trained, however little.
+        waveforms: A few clips.
+    """
+    rows = np.arange(len(waveforms))
+    with tempfile.TemporaryDirectory(prefix="earmark-") as scratch:
+        model = Path(scratch) / "model"
+
+        def save() -> Classifier:
+            return save_model(learner, model, card="", waveforms=waveforms, rows=rows[:1])
+
+        save()
+        classifier, save_s = _time(save)
+    _, remember_s = _time(lambda: (sample_clips(waveforms.clips, rows), remember_clips(waveforms, rows)))
+    _, noise_s = _time(lambda: ask_about_noise(classifier))
+    draw_s, page_s = _time_page(ask_model(classifier, waveforms, rows))
+    return EndCosts(save_s, remember_s / len(rows), noise_s, draw_s, page_s)
+
+
+def _time_epochs(
+    learner: Learner, waveforms: ClipWaveforms, recipe: Recipe, encoded: Any, *, batches: int
+) -> tuple[float, float]:
+    """Seconds until the first epoch begins, about, and of an epoch of so many batches."""
+    rows = np.resize(np.arange(len(waveforms)), batches * recipe.train.batch_size)
+    short = replace(recipe, train=replace(recipe.train, epochs=EPOCHS, max_steps=0, select="last"))
+    ends: list[float] = []
+
+    def note(record: Record) -> None:
+        ends.append(time.perf_counter())
+
+    began = time.perf_counter()
+    # Its lines on standard error would be taken for the training's.
+    with tempfile.TemporaryDirectory(prefix="earmark-") as scratch, redirect_stderr(io.StringIO()):
+        fitted = fit_model(
+            learner,
+            waveforms,
+            short,
+            train_rows=rows,
+            validation_rows=np.array([], dtype=int),
+            seed=0,
+            encoded=encoded,
+            folder=Path(scratch),
+            title="a few clips",
+            on_record=note,
+        )
+    if fitted.interrupted:
+        raise KeyboardInterrupt
+    epoch_s = float(np.mean(np.diff(ends)))
+    return max(time.perf_counter() - began - EPOCHS * epoch_s, 0.0), epoch_s
+
+
+def _time_explaining(classifier: Classifier, answers: Answers) -> float:
+    row = {str(name): value for name, value in answers.table.iloc[0].items()}
+    waveform, rate = load_sound(row)
+    explain = explain_mistakes(classifier)
+    asked = row | ({"added": {classifier.labels[0]: 1.0}} if answers.multi_label else {})
+    return _time(lambda: explain(asked, waveform, rate))[1]
+
+
+def _time_page(answers: Answers) -> tuple[float, float]:
+    """Seconds for a clip in a report, and for a report without any."""
+    history = [{"epoch": epoch, "loss": 1.0, "accuracy": 0.5} for epoch in (1, 2)]
+
+    def write(count: int) -> None:
+        some = replace(answers, table=answers.table.head(count))
+        report = {"title": "", "metrics": some.measure(), "history": history}
+        render_report(report, some.table, load_sound)
+
+    write(1)  # fonts and what else is looked for once
+    _, bare_s = _time(lambda: write(1))
+    row = {str(name): value for name, value in answers.table.iloc[-1].items()}
+    _, draw_s = _time(lambda: make_card(row, load_sound, with_waveform=True))
+    return draw_s, max(bare_s - draw_s, 0.0)
+
+
+def _time(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    given = work()
+    return given, time.perf_counter() - began
+
+
+def _take(clips: Clips, table: Any) -> Clips:
+    return replace(clips, table=table.reset_index(drop=True))
+
+
+def _first(waveforms: ClipWaveforms, count: int) -> ClipWaveforms:
+    return replace(
+        waveforms,
+        clips=_take(waveforms.clips, waveforms.clips.table.head(count)),
+        places=waveforms.places[:count],
+        content_keys=waveforms.content_keys[:count],
+    )

@@ -1,0 +1,61 @@
+"""The verb `tune` and the option `--budget`, as somebody at a terminal meets them."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from earmark.cli.main import app
+
+RATE = 8000
+TINY = [
+    f"--set=audio.sample_rate={RATE}",
+    "--set=front_end.n_fft=256",
+    "--set=front_end.n_mels=16",
+    "--set=model.hidden=[8]",
+    "--set=train.epochs=2",
+]
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of half a second."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for number, label in enumerate(("hiss", "hum")):
+        (folder / label).mkdir()
+        for take in range(10):
+            random = np.random.default_rng((number, take))
+            tone = np.sin(2 * np.pi * random.uniform(200, 400) * np.arange(4000) / RATE) * number
+            samples = np.clip(0.2 * tone + 0.1 * random.normal(0, 1, 4000), -1, 1)
+            with wave.open(str(folder / label / f"{take}.wav"), "wb") as file:
+                file.setparams((1, 2, RATE, 0, "NONE", ""))
+                file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
+    return folder
+
+
+def test_tune_says_what_it_searched_and_ends_with_what_to_do_next(sounds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "search"
+    done = CliRunner().invoke(app, ["tune", str(sounds), "-r", "quick", "--trials", "2", "--out", str(out), *TINY])
+    assert done.exit_code == 0, done.output
+    assert "Searched, and nothing else: train.learning_rate: 0.0002 to 0.02 (logarithmic)" in done.stderr
+    lines = done.stdout.splitlines()
+    assert "validation accuracy" in lines[0]
+    assert sum(line.startswith(("1 ", "2 ")) for line in lines) == 2
+    assert any("test clips were left out of the search: not one was decoded" in line for line in lines)
+    assert lines[-2] == f"Look: {out / 'search.html'}"
+    assert lines[-1] == f"Train with it: earmark train {out / 'split.csv'} --recipe {out / 'best.toml'}"
+
+
+@pytest.mark.parametrize("arguments", [["tune"], ["tune", "sounds", "--resume", "search"]])
+def test_tune_takes_sounds_or_a_search_to_continue(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert "give the sounds to search on, or --resume SEARCH" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_run_that_is_continued_takes_no_budget() -> None:
+    done = CliRunner().invoke(app, ["train", "--resume", "run", "--budget", "1m"])
+    assert done.exit_code == 2
+    assert "keeps its epochs; leave --budget out" in " ".join(done.stderr.replace("│", " ").split())
