@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from earmark.sound.augment import DisturbSpectrogram, change_gain, mix_loudness_aware, roll
+from earmark.sound.augment import DisturbSpectrogram, change_gain, change_speed, mix_loudness_aware, roll
 from earmark.sound.level import measure_level_db
 from earmark.sound.synthesis import synthesise
 
@@ -102,6 +102,17 @@ def test_the_same_generator_gives_the_same_augmentation():
         assert np.array_equal(augment(clip, np.random.default_rng(7)), augment(clip, np.random.default_rng(7)))
 
 
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_a_clip_played_faster_is_shorter_and_higher_by_as_much(factor):
+    rate, pitch_hz = 16_000, 500
+    tone = np.sin(2 * np.pi * pitch_hz * np.arange(rate) / rate).astype(np.float32)
+    changed = change_speed(tone, factor)
+    assert changed.dtype == np.float32
+    assert len(changed) == pytest.approx(rate / factor, abs=1)
+    spectrum = np.abs(np.fft.rfft(changed, 4 * rate))
+    assert spectrum.argmax() / 4 == pytest.approx(pitch_hz * factor, abs=0.5)
+
+
 def test_masks_are_stretches_of_bounded_width_anew_for_each_row():
     torch.manual_seed(0)
     mask = DisturbSpectrogram(max_frames=10, max_mels=6).train()
@@ -151,6 +162,19 @@ def test_half_of_the_spectrograms_get_noise_of_the_deviation_asked_for():
     assert added[noisy].std().item() == pytest.approx(0.01, rel=0.01)
     assert added[noisy].mean().item() == pytest.approx(0.0, abs=1e-4)
     assert (added[~noisy] == 0).all()
+
+
+def test_half_of_the_spectrograms_are_bent_over_the_bands_by_a_broken_line():
+    torch.manual_seed(0)
+    spectrogram = torch.randn(400, 64, 30)
+    added = DisturbSpectrogram(filtering=0.3).train()(spectrogram) - spectrogram
+    curve = added[:, :, 0]
+    torch.testing.assert_close(added, curve[:, :, None].expand_as(added), rtol=0, atol=1e-6)
+    bent = (curve != 0).any(1)
+    assert bent.float().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert 0.28 < curve.abs().max() <= 0.3
+    corners = (curve[bent].diff(n=2, dim=1).abs() > 1e-3).sum(1)
+    assert corners.max() <= 2 * 4, "at most six points, four of them inside, each between two bands"
 
 
 def test_half_of_the_spectrograms_are_multiplied_by_one_factor_each():

@@ -55,7 +55,9 @@ def test_masks_are_as_long_as_the_recipe_says_in_frames_and_only_a_power_has_a_f
     assert build_disturbance(load_recipe("quick"), 32_000) is None
 
 
-@pytest.mark.parametrize("key", ["mask_time_s", "mask_mels", "spectrogram_noise", "spectrogram_gain"])
+@pytest.mark.parametrize(
+    "key", ["mask_time_s", "mask_mels", "spectrogram_noise", "spectrogram_filter", "spectrogram_gain"]
+)
 @pytest.mark.parametrize(
     ("name", "what"),
     [

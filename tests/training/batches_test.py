@@ -96,6 +96,18 @@ def test_roll_and_gain_keep_the_samples(waveforms: ClipWaveforms) -> None:
     assert 3 < max(gains) <= 6.001
 
 
+def test_a_clip_played_faster_or_slower_still_fills_no_more_than_the_window(waveforms: ClipWaveforms) -> None:
+    lengths = []
+    for epoch in range(60):
+        drawn = make_examples(waveforms, AugmentSection(speed=0.25), epoch=epoch)[3]["waveform"]
+        whole = make_examples(waveforms, AugmentSection(speed=0.25), window=4000, epoch=epoch)[3]["waveform"]
+        assert len(drawn) <= WINDOW
+        assert len(drawn) >= WINDOW - 2, "the clip has enough to fill the window at any speed"
+        lengths.append(len(whole))
+    assert max(lengths) <= 4000, "slower: a part of the clip that fills the window"
+    assert 3200 <= min(lengths) < 3300, "faster: the whole clip, shorter"
+
+
 def test_mixing_takes_another_class_and_its_share_of_the_target(waveforms: ClipWaveforms) -> None:
     targets = waveforms.targets()
     partners = []

@@ -107,7 +107,7 @@ def audition(
     if not _takes_mel(recipe):
         notes.append("The network takes no mel spectrogram; the pictures show the sound's.")
     augment = recipe.augment
-    if not (augment.mix or augment.roll or augment.gain_db or augment.waveform):
+    if not (augment.mix or augment.roll or augment.speed or augment.gain_db or augment.waveform):
         notes.append("This recipe changes spectrograms alone: the sounds are all the same, the pictures are not.")
     page = _render(versions, recipe, Path(paths[0]).name, notes, seed=seed)
     sounds = [_write_wav(folder / version.name, version.samples, waveforms.store.sample_rate) for version in versions]

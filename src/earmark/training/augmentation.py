@@ -8,7 +8,7 @@ from earmark.sound.waveform_changes import WaveformChanges
 from earmark.training.recipe import Recipe
 from earmark.training.sections import AugmentSection
 
-DISTURBANCES = ("mask_time_s", "mask_mels", "spectrogram_noise", "spectrogram_gain")
+DISTURBANCES = ("mask_time_s", "mask_mels", "spectrogram_noise", "spectrogram_filter", "spectrogram_gain")
 
 
 def change_waveform(
@@ -85,5 +85,6 @@ def build_disturbance(recipe: Recipe, sample_rate: int) -> DisturbSpectrogram | 
         max_mels=augment.mask_mels,
         noise=augment.spectrogram_noise,
         gain=augment.spectrogram_gain,
+        filtering=augment.spectrogram_filter,
         lowest=None if front_end.decibels or recipe.model.standardise else 0.0,
     )

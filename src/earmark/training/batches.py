@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from earmark.data.waveforms import ClipWaveforms
 from earmark.models.front_ends import Encoded
-from earmark.sound.augment import mix_loudness_aware
+from earmark.sound.augment import change_speed, mix_loudness_aware
 from earmark.sound.waveform_changes import build_changes
 from earmark.training.augmentation import change_waveform
 from earmark.training.sections import AugmentSection
@@ -70,9 +70,13 @@ class WaveformExamples(Dataset):
 
     def _draw_window(self, row: int, generator: np.random.Generator) -> np.ndarray:
         assert self.augment is not None
-        spare = self.waveforms.places[row].length - self.window
+        faster = (1 + self.augment.speed) ** generator.uniform(-1, 1) if self.augment.speed else 1.0
+        stretch = int(self.window * faster)  # becomes a window, or less than one where the clip has no more
+        spare = self.waveforms.places[row].length - stretch
         start = int(generator.integers(spare + 1)) if spare > 0 else 0
-        waveform = self.waveforms.read(row, start, start + self.window)
+        waveform = self.waveforms.read(row, start, start + stretch)
+        if faster != 1.0:
+            waveform = change_speed(waveform, faster)
         return change_waveform(waveform, self.augment, self.changes, self.waveforms.store.sample_rate, generator)
 
     def _draw_other(self, item: int, generator: np.random.Generator) -> int:

@@ -73,6 +73,7 @@ _SMALLEST: dict[str, float] = {
 _SHARES = {
     "model.dropout",
     "augment.mix",
+    "augment.speed",
     "augment.spectrogram_gain",
     "train.label_smoothing",
     "train.warm_up",

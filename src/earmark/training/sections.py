@@ -72,19 +72,23 @@ class AugmentSection:
     """What happens to clips in training only; nothing by default.
 
     ``mix``: the share of clips mixed with one of another class, at a ratio that counts loudness. ``roll``: turn each
-    clip round in time. ``gain_db``: louder or softer by up to this. ``waveform``: changes of audiomentations by name,
+    clip round in time. ``speed``: faster or slower, and higher or lower with it, by up to this share (0.25 is 0.8 to
+    1.25 times). ``gain_db``: louder or softer by up to this. ``waveform``: changes of audiomentations by name,
     each a table such as ``{name = "AddGaussianSNR", p = 0.5}`` with the change's own settings. ``mask_time_s`` and
-    ``mask_mels``: one stretch of time and one of the mel bands, up to this long, hidden. ``spectrogram_noise`` and
-    ``spectrogram_gain``: noise of this deviation, and a factor up to this far from one, each on half of the clips.
+    ``mask_mels``: one stretch of time and one of the mel bands, up to this long, hidden. ``spectrogram_noise``,
+    ``spectrogram_filter`` and ``spectrogram_gain``: noise of this deviation, a curve over the bands up to this high or
+    low, and a factor up to this far from one, each on half of the clips.
     """
 
     mix: float = 0.0
     roll: bool = False
+    speed: float = 0.0
     gain_db: float = 0.0
     waveform: tuple[dict[str, Any], ...] = ()
     mask_time_s: float = 0.0
     mask_mels: int = 0
     spectrogram_noise: float = 0.0
+    spectrogram_filter: float = 0.0
     spectrogram_gain: float = 0.0
 
 
