@@ -18,7 +18,7 @@ NAMES = sorted(entry.name.removesuffix(".toml") for entry in SHIPPED.iterdir() i
 def test_the_promised_recipes_are_shipped() -> None:
     tutorials = {"mlp-128-64", "mlp-128-256-512-64", "resnet18", "resnext101", "vit", "distilhubert"}
     mended = {"mfcc-mlp", "resnet18", "resnext101", "vit", "distilhubert"}
-    assert set(NAMES) == {"quick", "cnn"} | mended | {f"tutorial-{name}" for name in tutorials}
+    assert set(NAMES) == {"quick", "cnn", "cnn-long"} | mended | {f"tutorial-{name}" for name in tutorials}
     assert list(list_recipes()) == NAMES
     assert load_recipe().name == "cnn"
 
