@@ -197,3 +197,25 @@ def test_what_is_kept_between_calls_is_real_even_if_first_asked_for_on_the_meta_
     cepstrum = mfcc(torch.from_numpy(make_clip(8_000)), sample_rate=8_000, n_mfcc=7, n_mels=31, n_fft=256)
     assert cepstrum.device.type == "cpu"
     assert torch.isfinite(cepstrum).all()
+
+
+def test_many_clips_at_once_give_what_each_gives_alone() -> None:
+    """They go through in pieces of a few clips; 20 of 0.9 s are more than one piece."""
+    clips = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 28_800)).astype(np.float32))
+    module = MelSpectrogram(sample_rate=32_000, n_fft=2048, n_mels=128)
+    together = module(clips)
+    alone = torch.stack([module(clip) for clip in clips])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_bands_without_a_single_bin_are_silent() -> None:
+    """More narrow bands than the FFT has bins for: some groups of bands hear nothing at all."""
+    with pytest.warns(UserWarning, match="hold no bin"):
+        filters = mel_filters(sample_rate=32_000, n_fft=256, n_mels=120, f_max=1500.0)
+        module = MelSpectrogram(sample_rate=32_000, n_fft=256, n_mels=120, f_max=1500.0)
+    clip = torch.from_numpy(np.random.default_rng(0).standard_normal(8_000).astype(np.float32))
+    bands = module(clip)
+    silent = ~filters.any(dim=0)
+    assert silent.any()
+    assert not bands[silent].any()
+    assert bands[~silent].amin() > 0

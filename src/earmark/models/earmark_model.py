@@ -146,7 +146,10 @@ class EarmarkForAudioClassification(PreTrainedModel):
     def _encode_windows(self, waveform: Tensor, lengths: Tensor) -> Encoded:
         if self.front_end.over_time:
             # A network sees always the same width, so a clip's answer cannot depend on its neighbours' lengths.
-            waveform = nn.functional.pad(waveform, (0, self.config.window - waveform.shape[1]))
+            missing = self.config.window - waveform.shape[1]
+            # Padding by nothing copies all the same; an exported graph knows no length beforehand.
+            if torch.compiler.is_compiling() or missing:
+                waveform = nn.functional.pad(waveform, (0, missing))
         # Decibels of quiet frames need float32, whatever the network is trained in.
         with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
             return self.front_end(waveform.float(), lengths)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from earmark.errors import RecipeError
+from earmark.sound.mel_bands import apply_mel, find_bins
 
 MelScale = Literal["slaney", "htk"]
 MelNorm = Literal["slaney", "none"]
@@ -107,24 +108,6 @@ def _hann(length: int) -> Tensor:
     return torch.hann_window(length, periodic=True, device="cpu")
 
 
-def _apply_mel(waveform: Tensor, window: Tensor, filters: Tensor, *, hop_length: int, power: float) -> Tensor:
-    n_fft = window.shape[0]
-    flat = waveform.reshape(-1, waveform.shape[-1])
-    # librosa and this agree frame for frame: zeros at both ends, frame t centred on sample t * hop_length.
-    spectrum = torch.stft(
-        flat, n_fft, hop_length=hop_length, window=window, center=True, pad_mode="constant", return_complex=True
-    )
-    # torch.stft lays its result out frame by frame: kept so, the next three steps take a third of the time.
-    parts = torch.view_as_real(spectrum.transpose(1, 2))
-    # Squared where it lies, unless gradients need it: a second array of megabytes costs more in fresh memory pages
-    # than the squares themselves.
-    parts = parts.square() if parts.requires_grad else parts.square_()
-    energy = parts[..., 0] + parts[..., 1]
-    magnitude = energy if power == 2.0 else energy.sqrt()
-    mel = (magnitude @ filters).transpose(1, 2).contiguous()
-    return mel.reshape(*waveform.shape[:-1], *mel.shape[-2:])
-
-
 def mel_spectrogram(
     waveform: Tensor,
     *,
@@ -176,7 +159,8 @@ def mel_spectrogram(
         mel_norm=mel_norm,
     )
     window = _hann(n_fft).to(waveform.device)
-    return _apply_mel(waveform, window, filters.to(waveform.device), hop_length=hop_length, power=power)
+    heard = find_bins(filters)
+    return apply_mel(waveform, window, filters.to(waveform.device), heard, hop_length=hop_length, power=power)
 
 
 def to_db(mel: Tensor, *, power: float = 2.0, reference: Reference = "one", top_db: float | None = None) -> Tensor:
@@ -198,8 +182,11 @@ def to_db(mel: Tensor, *, power: float = 2.0, reference: Reference = "one", top_
     Source:
         ``librosa.power_to_db`` and ``librosa.amplitude_to_db``.
     """
-    factor = 20.0 / power
-    level_db = factor * torch.log10(mel.clamp_min(MIN_POWER ** (power / 2)))
+    level_db = mel.clamp_min(MIN_POWER ** (power / 2))
+    # Where nobody needs gradients, in place: fresh memory costs as much as the logarithm.
+    level_db = level_db.log10() * (20.0 / power) if level_db.requires_grad else level_db.log10_().mul_(20.0 / power)
+    if top_db is None and reference == "one":
+        return level_db
     loudest_db = level_db.amax(dim=(-2, -1), keepdim=True)
     if top_db is not None:
         level_db = torch.maximum(level_db, loudest_db - top_db)
@@ -360,6 +347,7 @@ class MelSpectrogram(nn.Module):
         )
         self.register_buffer("window", torch.hann_window(n_fft, periodic=True))
         self.register_buffer("filters", filters.clone())
+        self.heard = find_bins(filters)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        return _apply_mel(waveform, self.window, self.filters, hop_length=self.hop_length, power=self.power)
+        return apply_mel(waveform, self.window, self.filters, self.heard, hop_length=self.hop_length, power=self.power)
