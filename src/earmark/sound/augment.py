@@ -14,7 +14,8 @@ def roll(waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         >>> sorted(roll(np.arange(4.0), np.random.default_rng(0)).tolist())
         [0.0, 1.0, 2.0, 3.0]
     """
-    return np.roll(waveform, int(generator.integers(len(waveform))))
+    end = len(waveform) - int(generator.integers(len(waveform)))
+    return np.concatenate((waveform[end:], waveform[:end]))
 
 
 def change_gain(waveform: np.ndarray, generator: np.random.Generator, *, max_db: float) -> np.ndarray:
@@ -77,7 +78,9 @@ def mix_loudness_aware(first: np.ndarray, second: np.ndarray, *, ratio: float) -
     difference_db = measure_level_db(first) - measure_level_db(second)
     share = 1.0 / (1.0 + 10 ** (difference_db / 20) * (1.0 - ratio) / ratio)
     scale = 1.0 / np.sqrt(share**2 + (1.0 - share) ** 2)
-    return np.float32(share * scale) * first + np.float32((1.0 - share) * scale) * second
+    mixed = np.float32(share * scale) * first
+    mixed += np.float32((1.0 - share) * scale) * second
+    return mixed
 
 
 class DisturbSpectrogram(nn.Module):

@@ -18,7 +18,7 @@ def measure_level_db(waveform: np.ndarray) -> float:
     """
     usable = max(len(waveform) // LEVEL_FRAME, 1) * LEVEL_FRAME
     frames = waveform[:usable].reshape(-1, min(LEVEL_FRAME, len(waveform)))
-    power = float(np.einsum("ij,ij->i", frames, frames).max()) / frames.shape[1]
+    power = float(np.vecdot(frames, frames).max()) / frames.shape[1]
     return float(10 * np.log10(max(power, 1e-10)))
 
 

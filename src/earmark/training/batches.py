@@ -4,6 +4,7 @@ Whatever is random about an example is drawn from (seed, epoch, clip), so that a
 one, and the order of workers changes nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class WaveformExamples(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __getitems__(self, items: list[int]) -> Sequence[Example]:
+        """What the data loader asks for a batch."""
+        return _OneByOne(self, items)
+
     def __getitem__(self, item: int) -> Example:
         row = int(self.rows[item])
         if self.augment is None:
@@ -89,24 +94,48 @@ class WaveformExamples(Dataset):
         return other
 
 
+class _OneByOne(Sequence[Example]):
+    """Examples drawn when they are asked for, so that each is copied into its batch from the processor's cache."""
+
+    def __init__(self, examples: WaveformExamples, items: list[int]) -> None:
+        self.examples = examples
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.examples[self.items[place]]
+
+
 def _pad(waveform: np.ndarray, length: int) -> np.ndarray:
     return waveform if len(waveform) == length else np.pad(waveform, (0, length - len(waveform)))
 
 
-def collate_waveforms(examples: list[Example]) -> dict[str, Tensor]:
-    """Pad to the longest; the mask is left out where nothing was padded."""
-    lengths = np.array([len(example["waveform"]) for example in examples])
-    longest = int(lengths.max())
-    values = np.zeros((len(examples), longest), dtype=np.float32)
+def collate_waveforms(examples: Sequence[Example]) -> dict[str, Tensor]:
+    """Pad to the longest; the mask is left out where nothing was padded. Each example is asked for once."""
+    values = np.zeros((len(examples), 0), dtype=np.float32)
+    lengths, targets = [], []
     for row, example in enumerate(examples):
-        values[row, : lengths[row]] = example["waveform"]
-    batch = {
-        "input_values": torch.from_numpy(values),
-        "targets": torch.from_numpy(np.stack([example["target"] for example in examples])),
-    }
-    if lengths.min() < longest:
-        batch["attention_mask"] = torch.from_numpy(np.arange(longest)[None, :] < lengths[:, None])
+        waveform = example["waveform"]
+        if len(waveform) > values.shape[1]:
+            values = _widen(values, len(waveform), filled=row)
+        values[row, : len(waveform)] = waveform
+        values[row, len(waveform) :] = 0.0
+        lengths.append(len(waveform))
+        targets.append(example["target"])
+    batch = {"input_values": torch.from_numpy(values), "targets": torch.from_numpy(np.stack(targets))}
+    if min(lengths) < values.shape[1]:
+        batch["attention_mask"] = torch.from_numpy(np.arange(values.shape[1])[None, :] < np.array(lengths)[:, None])
     return batch
+
+
+def _widen(values: np.ndarray, width: int, *, filled: int) -> np.ndarray:
+    """The same rows with room for ``width`` samples; only those filled so far are carried over."""
+    wider = np.empty((len(values), width), dtype=np.float32)
+    wider[:filled, : values.shape[1]] = values[:filled]
+    wider[:filled, values.shape[1] :] = 0.0
+    return wider
 
 
 class EncodedClips:
@@ -153,25 +182,32 @@ class EncodedExamples(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: int) -> Example:
-        row = int(self.rows[item])
-        windows = self.encoded.windows_of(np.array([row]))
-        if self.training and len(windows) > 1:
-            windows = np.random.default_rng((self.seed, self.epoch, row)).choice(windows, size=1)
-        return {"windows": windows, "target": self.targets[item]}
+    def __getitem__(self, item: int) -> int:
+        return item  # a batch is looked up at once: `collate`
 
-    def collate(self, examples: list[Example]) -> dict[str, Tensor]:
+    def collate(self, items: list[int]) -> dict[str, Tensor]:
         """Windows (features, frames), whose they are (owners) and how much each counts (weights); and the targets."""
-        windows = torch.from_numpy(np.concatenate([example["windows"] for example in examples]))
+        rows = self.rows[items]
+        first, counts = self.encoded.first[rows], self.encoded.first[rows + 1] - self.encoded.first[rows]
+        owners = np.arange(len(rows))
+        if self.training:
+            for place in np.flatnonzero(counts > 1):
+                first[place] = self._draw_window(int(rows[place]))
+            windows = torch.from_numpy(first)
+        else:
+            windows, owners = torch.from_numpy(self.encoded.windows_of(rows)), owners.repeat(counts)
         features, frames = self.encoded.encoded
-        counts = torch.tensor([len(example["windows"]) for example in examples])
         return {
             "features": features[windows],
             "frames": frames[windows],
-            "owners": torch.arange(len(examples)).repeat_interleave(counts),
+            "owners": torch.from_numpy(owners),
             "weights": self.encoded.weights[windows].float(),
-            "targets": torch.from_numpy(np.stack([example["target"] for example in examples])),
+            "targets": torch.from_numpy(self.targets[items]),
         }
+
+    def _draw_window(self, row: int) -> int:
+        windows = self.encoded.windows_of(np.array([row]))
+        return int(np.random.default_rng((self.seed, self.epoch, row)).choice(windows))
 
 
 class BalancedSampler(Sampler[int]):

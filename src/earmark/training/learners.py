@@ -4,6 +4,7 @@ A learner knows how its batches are put together, what of it never changes in a 
 is left of training to be cleared away at its end. The trainer knows nothing else of a model.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -55,7 +56,7 @@ class OwnLearner:
             self.model.to(memory_format=torch.channels_last)  # halves a CPU's time per step, and a GPU's too
         return self.model
 
-    def collate(self, examples: list[Example]) -> dict[str, Tensor]:
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Examples -> a batch for `trained`."""
         return collate_waveforms(examples)
 
@@ -125,8 +126,9 @@ class NativeLearner:
         """The module that takes batches of waveforms."""
         return _WindowsOfClips(self.model, multi_label=self.multi_label)
 
-    def collate(self, examples: list[Example]) -> dict[str, Tensor]:
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Examples -> a batch for `trained`: their windows, whose they are, and how much sound each holds."""
+        examples = list(examples)
         pieces = [cut_pieces(len(example["waveform"]), self.window) for example in examples]
         windows = [
             np.ascontiguousarray(example["waveform"][start:stop])
