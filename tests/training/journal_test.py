@@ -10,6 +10,7 @@ import pytest
 from earmark.training.journal import Journal, describe_epoch, read_history
 
 ARGUMENTS = SimpleNamespace()
+SAVING = SimpleNamespace(should_save=True)
 
 
 def state_at(epoch: float) -> Any:
@@ -20,10 +21,10 @@ def optimizer_at(rate: float) -> Any:
     return SimpleNamespace(param_groups=[{"lr": rate}])
 
 
-def live_through(journal: Journal, epoch: float) -> None:
+def live_through(journal: Journal, epoch: float, control: Any = SAVING) -> None:
     journal.count(2.0, 1, 4)
     journal.count(0.5, 2, 2)
-    journal.on_epoch_end(ARGUMENTS, state_at(epoch), None, optimizer=optimizer_at(1e-3))
+    journal.on_epoch_end(ARGUMENTS, state_at(epoch), control, optimizer=optimizer_at(1e-3))
 
 
 def test_an_epoch_is_the_mean_over_its_clips(tmp_path: Path) -> None:
@@ -42,9 +43,21 @@ def test_validation_figures_join_their_epoch(tmp_path: Path) -> None:
     journal.on_train_begin(ARGUMENTS, state_at(0), None)
     live_through(journal, 1.0)
     assert not (tmp_path / "metrics.jsonl").exists()  # the epoch is not over before it is validated
-    journal.on_evaluate(ARGUMENTS, state_at(1), None, metrics={"eval_loss": 0.7, "eval_accuracy": 0.9})
+    journal.on_evaluate(ARGUMENTS, state_at(1), SAVING, metrics={"eval_loss": 0.7, "eval_accuracy": 0.9})
     (record,) = read_history(tmp_path / "metrics.jsonl")
     assert (record["validation_loss"], record["validation_accuracy"]) == (0.7, 0.9)
+
+
+def test_epochs_of_milliseconds_are_not_written_one_by_one_but_all_are_in_the_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "metrics.jsonl", "quick", validating=False)
+    journal.on_train_begin(ARGUMENTS, state_at(0), SAVING)
+    live_through(journal, 1.0)
+    for epoch in (2.0, 3.0):
+        live_through(journal, epoch, SimpleNamespace(should_save=False))
+    assert len(read_history(tmp_path / "metrics.jsonl")) == 1
+    journal.on_train_end(ARGUMENTS, state_at(3), SAVING)
+    assert read_history(tmp_path / "metrics.jsonl") == journal.history
+    assert len(journal.history) == 3
 
 
 def test_a_part_of_an_epoch_counts_as_one() -> None:

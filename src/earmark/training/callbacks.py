@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,17 +16,19 @@ from earmark.training.journal import Journal
 from earmark.training.processes import count_processes
 from earmark.training.schedule import PlateauFactor
 
+SAVE_EVERY_S = 2.0  # what a kill costs at most, beside the epoch it falls into
 RAW_WEIGHTS_FILE = "raw_weights.safetensors"
 
 
 class EpochTeller(TrainerCallback):
-    """Tells the examples which epoch it is, since all that is random about them hangs on it."""
+    """Tells the examples which epoch it is, since all that is random about them hangs on it; and the model to train."""
 
     def __init__(self, examples: Any) -> None:
         self.examples = examples
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self.examples.epoch = round(state.epoch or 0)
+        model.train()
 
 
 class Patience(EarlyStoppingCallback):
@@ -73,6 +76,24 @@ class Interruption(TrainerCallback):
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
+
+
+class SparingSaves(TrainerCallback):
+    """A checkpoint every few seconds, not after every epoch of a few milliseconds, of which it would be the half.
+
+    For trainings that keep the last epoch: where one is chosen, the best must have been saved. Comes before the journal,
+    which writes with every checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._saved_at = time.monotonic()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        if time.monotonic() - self._saved_at < SAVE_EVERY_S:
+            control.should_save = False
+        elif control.should_save:
+            self._saved_at = time.monotonic()
+        return control
 
 
 class PlateauJudge(TrainerCallback):

@@ -25,6 +25,7 @@ from earmark.training.callbacks import (
     Interruption,
     Patience,
     PlateauJudge,
+    SparingSaves,
     WeightAverage,
 )
 from earmark.training.journal import Journal, OnRecord, Record
@@ -138,6 +139,7 @@ def fit_model(
         compute_metrics=measure_map if multi_label else measure_accuracy,
         callbacks=[
             EpochTeller(examples),
+            *([] if validating else [SparingSaves()]),
             journal,
             interruption,
             *_choose_callbacks(recipe, journal, trained, checkpoint, validating=validating),
@@ -246,6 +248,7 @@ def _arguments(
         metric_for_best_model=figure,
         greater_is_better=True if figure else None,
         logging_strategy="no",
+        logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
         seed=seed,

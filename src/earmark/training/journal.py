@@ -16,6 +16,7 @@ from earmark.training.processes import sum_over_processes
 
 Record = dict[str, Any]
 OnRecord = Callable[[Record], None]
+WRITE_EVERY_S = 1.0
 VALIDATION_FIGURES = ("accuracy", "map")
 
 
@@ -56,6 +57,7 @@ class Journal(TrainerCallback):
         self._bar: Any = None
         self._task: Any = None
         self._began = 0.0
+        self._wrote_at = 0.0
 
     def count(self, loss: Any, right: Any, clips: int) -> None:
         """Add one batch to the epoch's figures; tensors are read only when the epoch ends."""
@@ -94,7 +96,7 @@ class Journal(TrainerCallback):
         self._tally = []
         self.history.append(record)
         if not self.validating:
-            self._tell(state)
+            self._tell(state, saving=control.should_save)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         if self.history and metrics:
@@ -102,9 +104,10 @@ class Journal(TrainerCallback):
             for figure in VALIDATION_FIGURES:
                 if f"eval_{figure}" in metrics:
                     self.history[-1][f"validation_{figure}"] = metrics[f"eval_{figure}"]
-            self._tell(state)
+            self._tell(state, saving=control.should_save)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._write()
         self.close()
 
     def find_best_epoch(self) -> int:
@@ -121,11 +124,17 @@ class Journal(TrainerCallback):
             self._bar.stop()
             self._bar = None
 
-    def _tell(self, state: Any) -> None:
+    def _write(self) -> None:
+        if self.path is not None and is_first_process():
+            write_text_whole(self.path, "".join(json.dumps(record) + "\n" for record in self.history))
+            self._wrote_at = time.monotonic()
+
+    def _tell(self, state: Any, *, saving: bool) -> None:
         if not is_first_process():
             return
-        if self.path is not None:
-            write_text_whole(self.path, "".join(json.dumps(record) + "\n" for record in self.history))
+        # A checkpoint's epochs stand in the file before it; else once a second will do for whoever watches.
+        if saving or time.monotonic() - self._wrote_at > WRITE_EVERY_S:
+            self._write()
         if self.on_record is not None:
             self.on_record(self.history[-1])
         epochs = state.num_train_epochs

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
@@ -25,6 +26,8 @@ class ClassificationTrainer(Trainer):
         super().__init__(**settings)
         # Transformers would leave the division under gradient accumulation to models that take any keyword.
         self.model_accepts_loss_kwargs = False
+        # One process on one CPU: as dear as a step of a small network is what Accelerate asks itself at each.
+        self.is_plain = self.args.device.type == "cpu" and self.args.world_size == 1
         self.weights: Tensor | None = None
         if recipe.train.balance == "weights":
             self.weights = class_weights(self.train_dataset.targets).to(self.args.device)
@@ -44,6 +47,23 @@ class ClassificationTrainer(Trainer):
             self.journal.count(loss.detach(), self._count_right(outputs.logits.detach(), targets), len(targets))
         return (loss, outputs) if return_outputs else loss
 
+    def training_step(self, model: nn.Module, inputs: dict, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward; on one CPU without what Transformers does for other machines at every step.
+
+        `EpochTeller` has put the model into training mode.
+        """
+        if not self.is_plain:
+            return super().training_step(model, inputs, num_items_in_batch)
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, inputs) / self.current_gradient_accumulation_steps
+        loss.backward()
+        return loss.detach()
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if not self.is_plain:
+            return super()._clip_grad_norm(model)
+        return nn.utils.clip_grad_norm_(model.parameters(), self.args.max_grad_norm)
+
     def _count_right(self, logits: Tensor, targets: Tensor) -> Tensor:
         if self.multi_label:
             return ((logits > 0) == (targets > 0.5)).float().mean(-1).sum()
@@ -60,6 +80,8 @@ class ClassificationTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The recipe's schedule."""
+        if self.is_plain and isinstance(self.optimizer, AcceleratedOptimizer):
+            self.optimizer = self.optimizer.optimizer  # its wrapper looks for a package on disk at every step
         if self.lr_scheduler is None:  # type: ignore[has-type]
             batches = -(-len(self.train_dataset) // (self.args.train_batch_size * self.args.world_size))
             self.lr_scheduler = build_schedule(
