@@ -212,7 +212,7 @@ def test_bands_without_a_single_bin_are_silent() -> None:
     """More narrow bands than the FFT has bins for: some groups of bands hear nothing at all."""
     with pytest.warns(UserWarning, match="hold no bin"):
         filters = mel_filters(sample_rate=32_000, n_fft=256, n_mels=120, f_max=1500.0)
-        module = MelSpectrogram(sample_rate=32_000, n_fft=256, n_mels=120, f_max=1500.0)
+    module = MelSpectrogram(sample_rate=32_000, n_fft=256, n_mels=120, f_max=1500.0)
     clip = torch.from_numpy(np.random.default_rng(0).standard_normal(8_000).astype(np.float32))
     bands = module(clip)
     silent = ~filters.any(dim=0)

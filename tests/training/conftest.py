@@ -12,6 +12,7 @@ from earmark.data.clips import Clips
 from earmark.data.layouts import read_clips
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
 from earmark.evaluation import report_clips
+from earmark.training import callbacks
 from earmark.training.recipe import Recipe, load_recipe
 from earmark.training.run import Run, train
 
@@ -43,6 +44,12 @@ TINY_CNN = [
     "train.batch_size=8",
     "train.precision=fp32",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epochs here take milliseconds; a checkpoint after each lets a test kill a run where it likes."""
+    monkeypatch.setattr(callbacks, "SAVE_EVERY_S", 0.0)
 
 
 def make_sound(label: str, seed: int, seconds: float = 0.5) -> np.ndarray:

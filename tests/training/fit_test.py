@@ -77,12 +77,6 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, act: Any) -> None:
     monkeypatch.setattr(callbacks.EpochTeller, "on_epoch_begin", begin_and_act)
 
 
-@pytest.fixture(autouse=True)
-def _save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Epochs here take milliseconds; a checkpoint after each lets a test kill a run where it likes."""
-    monkeypatch.setattr(callbacks, "SAVE_EVERY_S", 0.0)
-
-
 class Killed(Exception):  # noqa: N818 - it stands for a power cut, not for an error
     pass
 

@@ -2,6 +2,7 @@
 
 import time
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,6 +87,9 @@ def train(
     track: Track = None,
     strict: Strict = False,
     allow_leak: AllowLeak = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say first what was chosen for this machine, and why.")
+    ] = False,
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this killed run.")] = None,
 ) -> None:
     """Train a classifier, measure it on clips it never heard, and write the report."""
@@ -98,8 +102,9 @@ def train(
     with waiting(LOADING):
         from earmark.training import run as training
         from earmark.training.budget import parse_budget
+    tell = partial(typer.echo, err=True) if explain else None
     if resume is not None:
-        run = training.resume(resume)
+        run = training.resume(resume, explain=tell)
     else:
         run = training.train(
             str(sounds),
@@ -113,6 +118,7 @@ def train(
             allow_leak=allow_leak,
             budget_s=None if budget is None else parse_budget(budget),
             began=began,
+            explain=tell,
         )
     if not is_first_process():
         return

@@ -81,8 +81,8 @@ class Interruption(TrainerCallback):
 class SparingSaves(TrainerCallback):
     """A checkpoint every few seconds, not after every epoch of a few milliseconds, of which it would be the half.
 
-    For trainings that keep the last epoch: where one is chosen, the best must have been saved. Comes before the journal,
-    which writes with every checkpoint.
+    For trainings that keep the last epoch: where one is chosen, the best must have been saved. Comes before the
+    journal, which writes with every checkpoint.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 import gc
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from earmark.training.callbacks import (
     SparingSaves,
     WeightAverage,
 )
+from earmark.training.choices import choose_precision, decide_threads
 from earmark.training.journal import Journal, OnRecord, Record
 from earmark.training.learners import EncodedHead, Learner
 from earmark.training.processes import count_processes, share_batch
@@ -69,17 +70,6 @@ def encode_clips(learner: Learner, waveforms: ClipWaveforms, on_progress: Any = 
     owners = np.array([row for row, _, _ in spans])
     first = np.searchsorted(owners, np.arange(len(waveforms) + 1))
     return EncodedClips(Encoded(torch.stack(features), frames), first, torch.from_numpy(lengths))
-
-
-def choose_precision(recipe: Recipe, device: torch.device) -> str:
-    """``"bf16"`` where the recipe allows it and the hardware computes in it, ``"fp16"`` on a GPU, else ``"fp32"``."""
-    if recipe.train.precision == "fp16":
-        return "fp16" if device.type == "cuda" else "fp32"
-    if recipe.train.precision != "auto":
-        return recipe.train.precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 def fit_model(
@@ -147,8 +137,7 @@ def fit_model(
     )
     trainer.remove_callback(_printer())
     try:
-        threads = _single_thread() if encoded is not None else nullcontext()
-        with interruption.listen(), hide_progress(), threads, _frozen_garbage():
+        with interruption.listen(), hide_progress(), _threads(encoded=encoded is not None), _frozen_garbage():
             trainer.train(resume_from_checkpoint=checkpoint)
     finally:
         journal.close()
@@ -185,18 +174,13 @@ def _frozen_garbage() -> Iterator[None]:
 
 
 @contextmanager
-def _single_thread() -> Iterator[None]:
-    """One thread for steps of a fraction of a millisecond: two gain nothing, and wait for each other on a busy machine.
-
-    Measured: five folds of ``mfcc-mlp`` take 11 s either way on two idle cores, but 266 s with two threads while
-    another process keeps one of them busy.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _threads(*, encoded: bool) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(decide_threads(encoded=encoded).value))
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _lay_out(

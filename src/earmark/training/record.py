@@ -12,7 +12,7 @@ from earmark.data.fingerprint import hash_clips
 from earmark.data.splits import Split
 from earmark.data.waveforms import ClipWaveforms
 from earmark.inference.device import choose_device
-from earmark.training.fit import choose_precision
+from earmark.training.choices import choose_precision
 from earmark.training.learners import Learner
 from earmark.training.recipe import Recipe, to_tables
 

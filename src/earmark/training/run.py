@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from earmark.training.batches import EncodedClips
 from earmark.training.budget import open_budget
 from earmark.training.build import check_recipe, fit_window, save_model, settle_rate
 from earmark.training.card import write_card
+from earmark.training.choices import explain_choices
 from earmark.training.decision import describe_decision, settle_decision
 from earmark.training.fit import Fitted, encode_clips, fit_model
 from earmark.training.gate import LeakCheck, check_split
@@ -87,6 +88,7 @@ def train(
     allow_leak: bool = False,
     budget_s: float | None = None,
     began: float | None = None,
+    explain: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a classifier and measure it, once, on clips it never heard.
 
@@ -105,6 +107,7 @@ def train(
         budget_s: Be done in so many seconds: a few clips are timed, and recipe, size and epochs chosen that fit; of a
             recipe that is given only size and epochs. What was chosen and when it will be done is told beforehand.
         began: When the budget began to run, by `time.perf_counter`; now if not given.
+        explain: Told before training what was chosen for this machine and why, a line at a time.
 
     Where `torchrun` or `accelerate launch` has started several processes, they train together, and the first one alone
     measures and writes: the others get a run without a report.
@@ -161,11 +164,15 @@ def train(
         write_text_whole(folder / "recipe.toml", to_toml(recipe))
         write_csv(replace(waveforms.clips, table=waveforms.clips.table.assign(split=split.parts)), folder / "clips.csv")
         write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
-    return _finish(folder, waveforms, split, recipe, leaks, begun, resume=False)
+    return _finish(folder, waveforms, split, recipe, leaks, begun, resume=False, explain=explain)
 
 
-def resume(folder: str | Path) -> Run:
+def resume(folder: str | Path, *, explain: Callable[[str], None] | None = None) -> Run:
     """Continue a run that was killed; it ends with the weights it would have had uninterrupted.
+
+    Args:
+        folder: Its directory.
+        explain: As `train` has it.
 
     Raises:
         RunError: no run there, or one that is finished.
@@ -187,7 +194,7 @@ def resume(folder: str | Path) -> Run:
         waveforms = replace(hear_clips(clips, recipe, strict=True), left_out=begun["left_out"])
     split = Split(waveforms.clips.table["split"].to_numpy(dtype=object), begun["protocol"])
     leaks = LeakCheck(**begun["leaks"])
-    return _finish(folder, waveforms, split, recipe, leaks, begun, resume=True)
+    return _finish(folder, waveforms, split, recipe, leaks, begun, resume=True, explain=explain)
 
 
 def settle_seed(recipe: Recipe, seed: int | None) -> tuple[Recipe, int]:
@@ -239,6 +246,7 @@ def _finish(
     begun: dict[str, Any],
     *,
     resume: bool,
+    explain: Callable[[str], None] | None,
 ) -> Run:
     seed = begun["seed"]
     report = describe_run("train", recipe, waveforms, split, split.protocol, seed=seed)
@@ -252,6 +260,9 @@ def _finish(
         learner = build_learner(recipe, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)
         if learner.note:
             report["notes"].append(learner.note)
+        if explain is not None and is_first_process():
+            for line in explain_choices(recipe, learner, len(split.rows("train"))):
+                explain(line)
         began = time.perf_counter()
         encoded = encode_once(learner, waveforms)
         fitted = fit_model(
