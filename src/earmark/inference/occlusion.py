@@ -1,6 +1,9 @@
 """Parts of a sound hidden, and what a model then says: which parts an answer hangs on."""
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +11,17 @@ from numpy.typing import NDArray
 from earmark.inference.classifier import WINDOWS_AT_ONCE, Classifier
 from earmark.sound.heat import HeatMap
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from earmark.inference.rehearing import Change
+
 STRETCHES, SHORTEST_STRETCH_S = 20, 0.05
 BANDS = 6
 NEIGHBOURS = 1  # hidden with a patch, before it and after it
 BACKGROUND = 0.2  # of a sound's frames are as quiet as its background, frequency by frequency
 FRAME_S = 0.032
+STEPS_PER_FRAME = 4
 TINY = 1e-12
 ROUNDING = 1e-4
 SURELY = 1e-12  # log odds are infinite at 0 and 1
@@ -42,34 +51,70 @@ class Patches:
     def __init__(self, waveform: NDArray[np.float32], sample_rate: int, *, bands: int = BANDS) -> None:
         import torch
 
+        self.waveform = np.asarray(waveform, dtype=np.float32)
         self.length = len(waveform)
         duration_s = self.length / sample_rate
         stretches = int(np.clip(duration_s / SHORTEST_STRETCH_S, 1, STRETCHES))
         self.shape = (bands, stretches)
         self.time_edges_s = np.linspace(0, duration_s, stretches + 1)
         self.band_edges_hz = _divide_in_mels(sample_rate / 2, bands)
-        self._n_fft = max(16, 2 ** round(np.log2(FRAME_S * sample_rate)))
-        self._window = torch.hann_window(self._n_fft)
-        padded = torch.from_numpy(np.pad(waveform, (0, -self.length % self._n_fft + self._n_fft)).astype(np.float32))
-        self._spectrum = torch.stft(
-            padded, self._n_fft, self._n_fft // 4, window=self._window, pad_mode="constant", return_complex=True
-        )
-        bins, frames = self._spectrum.shape
-        sounding = self._spectrum[:, : 1 + self.length // (self._n_fft // 4)].abs()
-        background = sounding.quantile(BACKGROUND, dim=1, keepdim=True)
-        self._gain = (background / self._spectrum.abs().clamp_min(TINY)).clamp_max(1.0)
-        centres_hz = np.arange(bins) * sample_rate / self._n_fft
+        n_fft = max(16, 2 ** round(np.log2(FRAME_S * sample_rate)))
+        self._hop_length = n_fft // STEPS_PER_FRAME
+        self._window = torch.hann_window(n_fft)
+        padded = np.pad(self.waveform, (0, -self.length % n_fft + n_fft))
+        spectrum = torch.stft(
+            torch.from_numpy(padded),
+            n_fft,
+            self._hop_length,
+            window=self._window,
+            pad_mode="constant",
+            return_complex=True,
+        ).T.contiguous()
+        frames, bins = spectrum.shape
+        magnitude = spectrum.abs()
+        background = magnitude[: 1 + self.length // self._hop_length].quantile(BACKGROUND, dim=0)
+        # (frames, bins): what is taken away from each where it is hidden.
+        self._taken = spectrum * (1.0 - (background / magnitude.clamp_min(TINY)).clamp_max(1.0))
+        self._overlap = self._overlap_add(self._window.square().expand(frames, -1))
+        centres_hz = np.arange(bins) * sample_rate / n_fft
         self._band = np.searchsorted(self.band_edges_hz[1:-1], centres_hz, side="right")
-        times_s = np.arange(frames) * (self._n_fft // 4) / sample_rate
+        times_s = np.arange(frames) * self._hop_length / sample_rate
         self._stretch = np.searchsorted(self.time_edges_s[1:-1], times_s, side="right")
 
     def hide(self, hidden: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The sound without the patches that ``hidden``, (bands, stretches), marks."""
+        change = self.change(hidden)
+        whole = self.waveform.copy()
+        whole[change.begin : change.end] = change.samples
+        return whole
+
+    def change(self, hidden: NDArray[np.bool_]) -> Change:
+        """What hiding these patches changes."""
         import torch
 
-        chosen = torch.from_numpy(hidden[self._band][:, self._stretch])
-        shaped = self._spectrum * torch.where(chosen, self._gain, 1.0)
-        return torch.istft(shaped, self._n_fft, self._n_fft // 4, window=self._window)[: self.length].numpy()
+        from earmark.inference.rehearing import Change
+
+        frames = np.flatnonzero(hidden.any(0)[self._stretch])
+        if not len(frames):
+            return Change(0, self.waveform[:0])
+        first, stop = int(frames[0]), int(frames[-1]) + 1
+        chosen = torch.from_numpy(hidden.T[self._stretch[first:stop]][:, self._band])
+        pieces = torch.fft.irfft(torch.where(chosen, self._taken[first:stop], 0.0)) * self._window
+        total = self._overlap_add(pieces)
+        # The first frame is centred on the first sample, so half of it lies before the sound.
+        offset = first * self._hop_length
+        place = offset - len(self._window) // 2
+        taken = (total / self._overlap[offset : offset + len(total)].clamp_min(TINY)).numpy()
+        begin, end = max(0, place), min(self.length, place + len(taken))
+        return Change(begin, self.waveform[begin:end] - taken[begin - place : end - place])
+
+    def _overlap_add(self, pieces: Tensor) -> Tensor:
+        """(frames, n_fft) -> (samples,), each frame a hop after the one before."""
+        parts = pieces.reshape(len(pieces), STEPS_PER_FRAME, self._hop_length)
+        total = parts.new_zeros(len(pieces) + STEPS_PER_FRAME - 1, self._hop_length)
+        for step in range(STEPS_PER_FRAME):
+            total[step : step + len(pieces)] += parts[:, step]
+        return total.flatten()
 
 
 def map_occlusion(classifier: Classifier, patches: Patches, index: int, score: float) -> HeatMap:
@@ -103,8 +148,15 @@ def score_hidden(
     classifier: Classifier, patches: Patches, masks: Sequence[NDArray[np.bool_]] | NDArray[np.bool_], index: int
 ) -> NDArray[np.floating]:
     """(masks,): the probability of a class with the patches of each mask hidden."""
-    parts = [classifier.score(batch)[:, index] for batch in _hide_in_batches(patches, masks)]
-    return np.concatenate(parts)
+    from earmark.inference.rehearing import Rehearing, can_rehear
+
+    batches = [masks[begin : begin + WINDOWS_AT_ONCE] for begin in range(0, len(masks), WINDOWS_AT_ONCE)]
+    if can_rehear(classifier, patches.length):
+        rehearing = Rehearing(classifier, patches.waveform)
+        parts = [rehearing.score([patches.change(mask) for mask in batch]) for batch in batches]
+    else:
+        parts = [classifier.score([patches.hide(mask) for mask in batch]) for batch in batches]
+    return np.concatenate(parts)[:, index]
 
 
 def average_over_patches(heat: HeatMap, patches: Patches) -> NDArray[np.floating]:
@@ -114,13 +166,6 @@ def average_over_patches(heat: HeatMap, patches: Patches) -> NDArray[np.floating
     times_s = (patches.time_edges_s[:-1, None] + np.diff(patches.time_edges_s)[:, None] * steps).ravel()
     frequencies_hz = (patches.band_edges_hz[:-1, None] + np.diff(patches.band_edges_hz)[:, None] * steps).ravel()
     return heat.at(times_s, frequencies_hz).reshape(bands, 8, stretches, 8).mean((1, 3))
-
-
-def _hide_in_batches(
-    patches: Patches, masks: Sequence[NDArray[np.bool_]] | NDArray[np.bool_]
-) -> Iterator[list[NDArray[np.float32]]]:
-    for begin in range(0, len(masks), WINDOWS_AT_ONCE):
-        yield [patches.hide(mask) for mask in masks[begin : begin + WINDOWS_AT_ONCE]]
 
 
 def _log_odds(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:

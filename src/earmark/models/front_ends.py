@@ -147,7 +147,10 @@ class MelStatistics(nn.Module):
         self.size = STATISTICS_PER_BAND * config.n_mels
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Encoded:
-        mel = self.mel(waveform)
+        return self.summarise(self.mel(waveform), lengths)
+
+    def summarise(self, mel: Tensor, lengths: Tensor) -> Encoded:
+        """Mel spectrograms (rows, n_mels, frames) of ``lengths`` samples each -> what `forward` gives."""
         valid = mark_frames(count_frames(lengths, self.config.hop_length), mel.shape[-1])
         return Encoded(mel_statistics(mel, valid, range_db=self.config.range_db), torch.ones_like(lengths))
 
@@ -166,7 +169,10 @@ class MfccMean(nn.Module):
         self.size = config.n_mfcc
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Encoded:
-        mel = self.mel(waveform)
+        return self.summarise(self.mel(waveform), lengths)
+
+    def summarise(self, mel: Tensor, lengths: Tensor) -> Encoded:
+        """Mel spectrograms (rows, n_mels, frames) of ``lengths`` samples each -> what `forward` gives."""
         valid = mark_frames(count_frames(lengths, self.config.hop_length), mel.shape[-1]).unsqueeze(1)
         # A frame of padding still sees the sound's last samples; it must not be the loudest, which sets the floor.
         bands_db = to_db(mel.masked_fill(~valid, 0.0), top_db=self.config.top_db)
