@@ -183,7 +183,7 @@ def test_files_keep_their_order_and_a_bad_one_becomes_a_reason(classifier, tmp_p
 
 def test_files_are_read_a_bounded_number_ahead(classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(classifier_module, "FILES_AT_ONCE", 2)
-    monkeypatch.setattr(classifier_module.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(classifier_module, "count_cores", lambda: 2)
     monkeypatch.setattr(classifier.network, "side_by_side", lambda: nullcontext(2))
     paths = write_many(tmp_path, 9) * 3
     asked = []

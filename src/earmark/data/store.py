@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from earmark.cores import count_cores
 from earmark.data.store_index import Stored, StoreIndex, find_cache_folder, hash_file
 from earmark.data.store_room import Lease, enforce_limit
 from earmark.errors import RunError, SoundError
@@ -233,7 +234,7 @@ def _try_hash(path: str) -> str:
 
 
 def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: int | None) -> Iterator[_Decoded]:
-    workers = min(os.cpu_count() or 1, -(-len(paths) // FILES_PER_TASK)) if workers is None else workers
+    workers = min(count_cores(), -(-len(paths) // FILES_PER_TASK)) if workers is None else workers
     if workers < 2 or len(paths) < FEW_FILES:
         # A shard and an index of its own each time: this process may have prepared other files before.
         yield from _decode_into(*_open_desk(os.getpid(), str(folder)), paths, folder, sample_rate)

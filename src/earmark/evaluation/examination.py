@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from earmark.cores import count_cores
 from earmark.data.clips import Clips
 from earmark.data.leaks import hash_sound
 from earmark.errors import RunError, SoundError
@@ -121,7 +121,7 @@ def _gather_files(clips: Clips) -> list[_File]:
 
 
 def _examine_all(files: Sequence[_File], workers: int | None) -> Iterator[_Found]:
-    workers = min(os.cpu_count() or 1, -(-len(files) // FILES_PER_TASK)) if workers is None else workers
+    workers = min(count_cores(), -(-len(files) // FILES_PER_TASK)) if workers is None else workers
     if workers < 2 or len(files) < FEW_FILES:
         yield from map(_examine_file, files)
         return

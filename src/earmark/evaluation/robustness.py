@@ -1,12 +1,12 @@
 """How a model does when its clips come badly: through telephones, codecs and overload, in noise and in rooms."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from earmark.cores import count_cores
 from earmark.data.waveforms import ClipWaveforms
 from earmark.evaluation.evaluate import PROBABILITY_PREFIX, Answers
 from earmark.inference.classifier import Classifier
@@ -79,7 +79,7 @@ def _ask(
         return condition.change(waveforms.read(row), classifier.sample_rate, np.random.default_rng((seed, row)))
 
     parts = []
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(4, count_cores())) as pool:
         for begin in range(0, len(waveforms), CLIPS_AT_ONCE):
             chosen = range(begin, min(begin + CLIPS_AT_ONCE, len(waveforms)))
             parts.append(classifier.score(list(pool.map(change, chosen))))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.cores import count_cores
 from earmark.data.clips import Clips, build_clips
 from earmark.data.groups import infer_groups
 from earmark.errors import ModelError, SoundError
@@ -93,7 +94,7 @@ def sample_clips(
     table = clips.table.iloc[among[np.sort(drawn)]].reset_index(drop=True)
     heard: list[tuple[SoundTraits, NDArray[np.floating]]] = []
     kept, unreadable = [], []
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(min(4, count_cores())) as threads:
         for row, found in enumerate(threads.map(_hear, table.to_dict("records"))):
             if isinstance(found, SoundError):
                 unreadable.append((str(table["path"][row]), str(found)))

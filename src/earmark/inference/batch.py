@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
+from earmark.cores import count_cores
 from earmark.errors import ModelError
 from earmark.inference.answer_files import FORMATS, Record, check_parquet, to_record
 from earmark.inference.classifier import FILES_AT_ONCE, Classifier, cut_groups, find_model
@@ -114,7 +115,7 @@ def answer_shards(
     """The answers about some shards' files, in order."""
     groups = (group for number in numbers for group in cut_groups(shards.read_paths(number), FILES_AT_ONCE))
     few = sum(map(shards.count_files, numbers[:FEW_FILES])) < FEW_FILES
-    decoding: AbstractContextManager[Decoders] = ThreadPoolExecutor(os.cpu_count()) if few else DecoderProcesses()
+    decoding: AbstractContextManager[Decoders] = ThreadPoolExecutor(count_cores()) if few else DecoderProcesses()
     with decoding as decoders:
         answered = classifier.answer_groups(groups, decoders, top_k=top_k, reject=reject)
         yield from map(to_record, chain.from_iterable(answered))

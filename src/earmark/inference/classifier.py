@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from earmark.cores import count_cores
 from earmark.errors import EarmarkError, ModelError
 from earmark.inference.decision import UNKNOWN, Decision, WindowLogits
 from earmark.inference.loading import Decoders, Loading, load_files, stream_file
@@ -143,7 +144,7 @@ class Classifier:
         Files are decoded ahead by other threads; on a processor, each core asks the network on its own.
         """
         remaining = iter(paths)
-        cores = os.cpu_count() or 1
+        cores = count_cores()
         first = list(islice(remaining, FILES_AT_ONCE * cores))
         size = -(-len(first) // cores)  # few files are shared out, too
         with ThreadPoolExecutor(cores) as decoders:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from earmark.cores import count_cores
 from earmark.errors import RunError
 from earmark.inference.loading import Loaded
 
@@ -28,7 +29,7 @@ class DecoderProcesses:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or count_cores()
         self._lock = threading.Lock()
         self._pool = _start(self._workers)
 

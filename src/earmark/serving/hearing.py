@@ -1,13 +1,13 @@
 """Bytes from outside -> waveform, block by block, within the limits: what decodes to hours is cut off at once."""
 
 import io
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from earmark.cores import count_cores
 from earmark.serving.limits import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS, Limits, name_duration
 from earmark.serving.problems import Refusal
 from earmark.serving.uploads import Upload
@@ -100,4 +100,4 @@ class Hearing:
 
 def make_turn() -> threading.Semaphore:
     """One turn for each processor."""
-    return threading.BoundedSemaphore(os.cpu_count() or 1)
+    return threading.BoundedSemaphore(count_cores())

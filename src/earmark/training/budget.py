@@ -1,7 +1,6 @@
 """A time to be ready in: what fits is chosen from what a few clips cost on this machine, and told beforehand."""
 
 import math
-import os
 import re
 import sys
 import time
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from earmark.cores import count_cores
 from earmark.data.clips import Clips
 from earmark.data.splits import Split
 from earmark.data.waveforms import ClipWaveforms
@@ -143,7 +143,7 @@ class Budget:
         few, file_s = hear_sample(clips, sample_rate=settled.audio.sample_rate)
         parts = _count_parts(split, clips)
         files = clips.table["path"].nunique()
-        workers = min(os.cpu_count() or 1, files)
+        workers = min(count_cores(), files)
         decode_s = files * file_s / workers + WORKER_START_S * (workers > 1) if file_s else 0.0
         # From the cheapest on, as long as timing the next leaves the time that those timed before need.
         slack_s = float("inf")
