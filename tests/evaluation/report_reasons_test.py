@@ -66,6 +66,13 @@ def test_each_mistake_is_explained_by_its_wrong_label_and_nothing_else_is(asked:
     assert html.count("in colour where the heat is high") == 2
 
 
+def test_no_more_mistakes_are_explained_than_are_asked_for(asked: Any, tmp_path: Any) -> None:
+    html = make_report(tmp_path, explain_mistakes(Model(), most=1))  # type: ignore[arg-type]
+    assert asked == [(4_000, "<rain>")]
+    assert html.count("It was tried.") == 1
+    assert html.count("<audio") == 4
+
+
 def test_without_a_model_mistakes_are_shown_as_before(tmp_path: Any) -> None:
     html = make_report(tmp_path, None)
     assert "in colour where the heat is high" not in html

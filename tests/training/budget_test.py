@@ -21,7 +21,7 @@ from earmark.training.rehearsal import Costs, EndCosts, hear_sample, measure_cos
 from earmark.training.run import train
 
 RATE = 8000
-END = EndCosts(save_s=1.0, remember_s=0.0, noise_s=2.0, draw_s=0.5, page_s=1.0)
+END = EndCosts(save_s=1.0, sample_s=0.0, remember_s=0.1, draw_s=0.5, page_s=1.0)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, waveforms: ClipWaveforms):
     def measure(recipe: Recipe, few: ClipWaveforms, *, most_s: float) -> tuple[Costs, None] | None:
         asked.append((recipe.name, recipe.model.widths[0]))
         encode_s, batch_s = (0.1, 0.001) if recipe.name == "quick" else (0.0, recipe.model.widths[0] / 16)
-        return Costs(encode_s, 1.0, 0.0, 0.0, batch_s, 0.0, 0.0, window_s), None
+        return Costs(encode_s, 1.0, 0.0, 0.0, batch_s, 0.0, plan.explain_s, window_s), None
 
     monkeypatch.setattr(module, "measure_costs", measure)
     split = split_clips(waveforms.clips, validation=False)
@@ -66,8 +66,8 @@ def planned(monkeypatch: pytest.MonkeyPatch, waveforms: ClipWaveforms):
         clock["s"] = decoded_at_s
         return chosen.settle(waveforms, split)
 
-    plan.asked = asked
-    plan.train_clips = len(split.rows("train"))
+    plan.asked, plan.explain_s = asked, 0.0
+    plan.train_clips, plan.test_clips = len(split.rows("train")), len(split.rows("test"))
     return plan
 
 
@@ -76,7 +76,7 @@ def test_the_best_that_fits_is_chosen(planned) -> None:
     assert planned.train_clips == 30
     wide, narrow, quick = planned(700), planned(280), planned(100)
     assert (wide.recipe.name, wide.recipe.model.widths[0], wide.recipe.train.epochs) == ("cnn", 16, 60)
-    # Ten seconds are gone, seven go at the begin and the end; a wide epoch takes eight, a narrow one four.
+    # Ten seconds are gone, nine go at the begin and the end; a wide epoch takes 7.5, a narrow one half of that.
     assert (narrow.recipe.model.widths[0], narrow.recipe.train.epochs) == (8, 60)
     assert quick.recipe.name == "quick"
     assert planned.asked == [("quick", 16), ("cnn", 8)]  # the wide network was not even timed
@@ -85,24 +85,38 @@ def test_the_best_that_fits_is_chosen(planned) -> None:
 
 def test_what_is_announced_is_the_sum_of_its_parts(planned) -> None:
     plan = planned(700)
-    # Spent, begun, 60 epochs of 8 batches; saved, noise, the page with one mistake and three examples.
-    assert plan.announced_s == pytest.approx(10 + 1 + 60 * 8 + 1 + 2 + 1 + 0.5 * (1 + 3))
+    # Spent, begun, 60 epochs of 7.5 batches; saved, 30 clips remembered; the page with half of six mistakes, and three
+    # examples.
+    assert planned.test_clips == 6
+    assert plan.announced_s == pytest.approx(10 + 1 + 60 * 7.5 + 1 + 3 + 1 + 0.5 * (3 + 3))
     assert plan.sentence.startswith(
-        "Budget 11 min 40 s: cnn for all its 60 epochs, done about 8 min 17 s after the start"
+        "Budget 11 min 40 s: cnn for all its 60 epochs, done about 7 min 49 s after the start"
     )
-    assert plan.tell() == {"budget_s": 700, "announced_s": 497.0, "sentence": plan.sentence}
+    assert plan.tell() == {"budget_s": 700, "announced_s": 469.0, "sentence": plan.sentence, "explained_mistakes": 6}
 
 
 def test_fewer_epochs_are_taken_where_not_all_fit(planned) -> None:
-    plan = planned(500)
-    assert (plan.recipe.model.widths[0], plan.recipe.train.epochs) == (16, int((0.95 * 500 - 17) / 8))
-    assert "57 epochs instead of 60" in plan.sentence
-    assert plan.announced_s <= 500
+    plan = planned(450)
+    assert (plan.recipe.model.widths[0], plan.recipe.train.epochs) == (16, int((0.95 * 450 - 19) / 7.5))
+    assert "54 epochs instead of 60" in plan.sentence
+    assert plan.announced_s <= 450
+
+
+def test_so_many_mistakes_are_explained_as_there_is_time_for(planned) -> None:
+    """Half of them are counted beforehand, a tenth of the rest of the run is the most that they may take."""
+    planned.explain_s = 20.0
+    plan = planned(700)
+    rest_s = 1 + 60 * 7.5 + 1 + 3 + 1 + 0.5 * (3 + 3)
+    assert plan.explained_mistakes == int(0.1 * rest_s / 10) == 4
+    assert plan.announced_s == pytest.approx(10 + rest_s + 4 * 10)
+    assert "There is time to explain 4 mistakes in the report." in plan.sentence
+    planned.explain_s = 0.0
+    assert "There is time to explain" not in planned(700).sentence
 
 
 def test_of_a_recipe_that_is_given_only_size_and_epochs_are_chosen(planned) -> None:
     recipe = load_recipe("cnn", ["train.batch_size=4"])
-    assert planned(200, recipe).recipe.train.epochs == int((0.95 * 200 - 17) / 8)
+    assert planned(200, recipe).recipe.train.epochs == int((0.95 * 200 - 19) / 7.5)
     narrow = planned(40, recipe)
     assert (narrow.recipe.name, narrow.recipe.model.widths[0], narrow.recipe.train.epochs) == ("cnn", 8, 5)
 

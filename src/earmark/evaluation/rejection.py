@@ -15,6 +15,7 @@ FEWEST_CLIPS = 5  # a class with fewer of either kind takes the threshold of all
 COLOURS: tuple[Colour, ...] = ("white", "pink")
 NOISE_LEVELS_DB = (-60, -50, -40, -30, -20, -10)
 TAKES = 3  # sounds of each colour and level
+NOISE_SOUNDS = len(COLOURS) * len(NOISE_LEVELS_DB) * TAKES
 LONGEST_NOISE_S = 5.0
 CLASSES_TOLD = 3
 

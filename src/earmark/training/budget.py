@@ -13,6 +13,7 @@ from earmark.data.clips import Clips
 from earmark.data.splits import Split
 from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import RecipeError, RunError
+from earmark.evaluation.rejection import LONGEST_NOISE_S, NOISE_SOUNDS
 from earmark.evaluation.report_clips import EXAMPLES, MISTAKES
 from earmark.evaluation.sound_sample import MOST_RECORDINGS
 from earmark.pages.layout import span
@@ -28,7 +29,8 @@ LADDER = ("cnn", "quick")
 """The recipes to choose from, the most accurate first where there is time for it."""
 
 NARROWER = 0.5
-MISTAKEN_SHARE = 0.15  # of the test clips, as the report's mistakes are counted beforehand
+EXPECTED_SHARE = 0.5  # of the mistakes that a report would show; how many there will be, nobody knows beforehand
+EXPLAINING_SHARE = 0.1  # of the rest of the run, which explaining mistakes may take
 SPARE_SHARE = 0.05  # of the budget, left for what no estimate sees
 TIMING_SHARE = 0.5  # of the time to spare, which timing a costlier candidate may take
 WORTHWHILE_SHARE = 0.5  # of the budget, to be spare before a costlier candidate is timed
@@ -38,6 +40,7 @@ LEAST_GIVEN_EPOCHS = 3  # of a recipe that somebody asked for
 WORKER_START_S = 2.0  # of the processes that decode
 ROUND_UP_S = 5
 TOLD_FROM_S = 5.0
+TINY_S = 1e-9
 
 _PARTS = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -85,16 +88,23 @@ class Plan:
         budget_s: What was given.
         announced_s: The whole run, from its start.
         sentence: What was chosen, why, and how long it takes.
+        explained_mistakes: How many the report explains at most, so that its end does not hang on how many there are.
     """
 
     recipe: Recipe
     budget_s: float
     announced_s: float
     sentence: str
+    explained_mistakes: int
 
     def tell(self) -> dict[str, Any]:
         """The ``budget`` of a report."""
-        return {"budget_s": self.budget_s, "announced_s": round(self.announced_s, 1), "sentence": self.sentence}
+        return {
+            "budget_s": self.budget_s,
+            "announced_s": round(self.announced_s, 1),
+            "sentence": self.sentence,
+            "explained_mistakes": self.explained_mistakes,
+        }
 
 
 class Budget:
@@ -184,7 +194,9 @@ class Budget:
         announced_s = self.spent_s + self._estimate(place, parts, epochs)
         own = self.candidates[place]
         recipe = replace(own, train=replace(own.train, epochs=epochs))
-        plan = Plan(recipe, self.seconds, announced_s, self._tell(place, epochs, parts, announced_s))
+        explained = self._count_explained(place, parts, self._estimate_bare(place, parts, epochs))
+        sentence = self._tell(place, epochs, parts, announced_s, explained)
+        plan = Plan(recipe, self.seconds, announced_s, sentence, explained)
         _say(plan.sentence)
         return plan
 
@@ -207,9 +219,10 @@ class Budget:
 
     def _fit_epochs(self, place: int, parts: Parts, decode_s: float) -> int | None:
         """How many epochs fit, no more than the recipe has; nothing if they are too few to be worth it."""
-        bare_s = self._estimate(place, parts, 0)
-        epoch_s = self._estimate(place, parts, 1) - bare_s
-        left_s = (1 - SPARE_SHARE) * self.seconds - self.spent_s - decode_s - bare_s
+        bare_s = self._estimate_bare(place, parts, 0)
+        epoch_s = self._estimate_bare(place, parts, 1) - bare_s
+        rest_s = (1 - SPARE_SHARE) * self.seconds - self.spent_s - decode_s
+        left_s = rest_s - min(_expect(MISTAKES) * self._costs[place].explain_s, EXPLAINING_SHARE * rest_s) - bare_s
         epochs = min(self.candidates[place].train.epochs, int(left_s / epoch_s) if left_s > 0 else 0)
         return epochs if epochs >= self._least_epochs(place, parts) else None
 
@@ -221,25 +234,37 @@ class Budget:
 
     def _estimate(self, place: int, parts: Parts, epochs: int) -> float:
         """Seconds from the beginning of the training to the end of the run."""
+        bare_s = self._estimate_bare(place, parts, epochs)
+        return bare_s + _expect(self._count_explained(place, parts, bare_s)) * self._costs[place].explain_s
+
+    def _count_explained(self, place: int, parts: Parts, bare_s: float) -> int:
+        """How many mistakes may be explained, if all else takes so long."""
+        affordable = EXPLAINING_SHARE * bare_s / max(_expect(1) * self._costs[place].explain_s, TINY_S)
+        return int(min(MISTAKES, parts.test, max(1, affordable)))
+
+    def _estimate_bare(self, place: int, parts: Parts, epochs: int) -> float:
+        """`_estimate` without the explanations."""
         costs, end, train = self._costs[place], self._end, self.candidates[place].train
         assert end is not None
-        asked_s = costs.ask_s * (parts.test + parts.validation)
+        asked = parts.test + parts.validation + min(1.0, LONGEST_NOISE_S / costs.window_s) * NOISE_SOUNDS
         begin_s = costs.start_s + costs.begin_s * min(parts.train, STATISTICS_CLIPS)
         training_s = begin_s + epochs * _epoch_s(costs, train, parts.train, parts.validation)
         # A head is trained again without some of the classes, for the thresholds.
         again_s = begin_s + epochs * _epoch_s(costs, train, parts.train * 4 // 5, parts.validation)
         retraining_s = parts.retrainings * again_s if costs.encode_s else 0.0
-        mistakes = min(MISTAKES, round(MISTAKEN_SHARE * parts.test))
-        report_s = end.page_s + end.draw_s * (mistakes + min(EXAMPLES, parts.classes)) + costs.explain_s * mistakes
-        kept_s = end.save_s + end.remember_s * min(parts.train, MOST_RECORDINGS)
-        return costs.encode_s * parts.clips + training_s + retraining_s + asked_s + kept_s + end.noise_s + report_s
+        kept_s = end.save_s + end.sample_s * min(parts.train, MOST_RECORDINGS) + end.remember_s * parts.train
+        drawn = _expect(min(MISTAKES, parts.test)) + min(EXAMPLES, parts.classes)
+        report_s = end.page_s + end.draw_s * drawn
+        return costs.encode_s * parts.clips + training_s + retraining_s + costs.ask_s * asked + kept_s + report_s
 
-    def _tell(self, place: int, epochs: int, parts: Parts, announced_s: float) -> str:
+    def _tell(self, place: int, epochs: int, parts: Parts, announced_s: float, explained: int) -> str:
         own = self.candidates[place].train.epochs
         length = f"all its {own} epochs" if epochs == own else f"{epochs} epochs instead of {own}"
         chosen = f"{self._name(place)} for {length}"
         told = f"Budget {span(self.seconds)}: {chosen}, done about {span(announced_s)} after the start"
         told += ", as timed on a few of the clips."
+        if explained < min(MISTAKES, parts.test):
+            told += f" There is time to explain {explained} mistake{'s' * (explained > 1)} in the report."
         if announced_s > self.seconds:
             return f"{told} That is more than the budget: decoding, or the timing itself, took longer than expected."
         better = max((other for other in self._costs if other < place), default=None)
@@ -300,9 +325,16 @@ def _count_parts(split: Split, clips: Clips) -> Parts:
     return Parts(train, validation, test, classes, retrainings)
 
 
+def _expect(mistakes: int) -> float:
+    """As many as lie in the middle of what may come."""
+    return EXPECTED_SHARE * mistakes
+
+
 def _count_batches(train: TrainSection, clips: int) -> int:
     return max(1, math.ceil(clips / train.batch_size))
 
 
 def _epoch_s(costs: Costs, train: TrainSection, clips: int, validation: int) -> float:
-    return costs.epoch_s + _count_batches(train, clips) * costs.batch_s + validation * costs.ask_s
+    # A last batch that is not full costs less where sound is heard, and as much where only a head learns.
+    batches = _count_batches(train, clips) if costs.encode_s else clips / train.batch_size
+    return costs.epoch_s + batches * costs.batch_s + validation * costs.ask_s

@@ -15,7 +15,6 @@ from earmark.data.clips import Clips
 from earmark.data.store import FEW_FILES
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
 from earmark.evaluation.evaluate import Answers, ask_model, load_sound
-from earmark.evaluation.rejection import ask_about_noise
 from earmark.evaluation.report import render_report
 from earmark.evaluation.report_clips import make_card
 from earmark.evaluation.report_reasons import explain_mistakes
@@ -23,6 +22,7 @@ from earmark.evaluation.sound_sample import sample_clips
 from earmark.inference.classifier import Classifier
 from earmark.inference.torch_network import TorchNetwork
 from earmark.sound.decode import decode
+from earmark.sound.level import measure_level_db
 from earmark.sound.resample import resample
 from earmark.training.build import fit_window, save_model
 from earmark.training.fit import encode_clips, fit_model
@@ -32,8 +32,10 @@ from earmark.training.memory import remember_clips
 from earmark.training.recipe import Recipe
 
 CLIPS = 2 * (FEW_FILES - 1)  # decoded in two lots, each small enough to be decoded by this process
-EPOCHS = 3  # of each short training; the first, which is slower, does not count
-BATCHES = 3  # of the longer epochs; the others have one, and the difference tells a batch from an epoch
+EPOCHS = 3  # of the first short training; the first of a training's epochs is slower and does not count
+FEWEST_BATCHES, MOST_BATCHES = 2, 40  # of the second's epochs; the first's have one: the difference is theirs
+LONGER_EPOCHS = 4  # of the second
+LONGER_EPOCH_S = 0.4  # where batches are so short that more of them fit into it
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,15 @@ class EndCosts:
 
     Args:
         save_s: Writing a model and reading it back.
-        remember_s: Remembering a training clip.
-        noise_s: Asking about noise.
+        sample_s: Measuring what a training clip sounds like, from its file.
+        remember_s: Remembering a training clip by its samples.
         draw_s: A clip in the report.
         page_s: The figures, and the report without its clips.
     """
 
     save_s: float
+    sample_s: float
     remember_s: float
-    noise_s: float
     draw_s: float
     page_s: float
 
@@ -135,12 +137,14 @@ def measure_costs(
     if learner.encodes_once:
         encode_clips(learner, _first(waveforms, 2))
         encoded, encode_s = _time(lambda: encode_clips(learner, waveforms))
-    one = _time_epochs(learner, waveforms, recipe, encoded, batches=1)
-    if (1 + BATCHES) * (time.perf_counter() - began) > most_s:
+    one = _time_epochs(learner, waveforms, recipe, encoded, batches=1, epochs=EPOCHS)
+    batches = int(np.clip(LONGER_EPOCH_S / one[1], FEWEST_BATCHES, MOST_BATCHES))
+    spent_s, longer_s = time.perf_counter() - began, LONGER_EPOCHS * batches * one[1]
+    if spent_s + longer_s + one[1] > most_s:
         return None
-    more = _time_epochs(learner, waveforms, recipe, encoded, batches=BATCHES)
-    batch_s = max((more[1] - one[1]) / (BATCHES - 1), 0.0) or one[1]
-    begin_s = max((more[0] - one[0]) / ((BATCHES - 1) * recipe.train.batch_size), 0.0)
+    more = _time_epochs(learner, waveforms, recipe, encoded, batches=batches, epochs=LONGER_EPOCHS)
+    batch_s = max((more[1] - one[1]) / (batches - 1), 0.0) or one[1]
+    begin_s = max((more[0] - one[0]) / ((batches - 1) * recipe.train.batch_size), 0.0)
     rows = np.arange(len(waveforms))
     classifier = Classifier(TorchNetwork(learner.model.float(), learner.extractor))
     ask_model(classifier, waveforms, rows[:2])
@@ -174,18 +178,19 @@ def measure_end(learner: Learner, waveforms: ClipWaveforms) -> EndCosts:
 
         save()
         classifier, save_s = _time(save)
-    _, remember_s = _time(lambda: (sample_clips(waveforms.clips, rows), remember_clips(waveforms, rows)))
-    _, noise_s = _time(lambda: ask_about_noise(classifier))
+    sample_clips(waveforms.clips, rows[:2])
+    _, sample_s = _time(lambda: sample_clips(waveforms.clips, rows))
+    _, remember_s = _time(lambda: (remember_clips(waveforms, rows), _measure_levels(waveforms)))
     draw_s, page_s = _time_page(ask_model(classifier, waveforms, rows))
-    return EndCosts(save_s, remember_s / len(rows), noise_s, draw_s, page_s)
+    return EndCosts(save_s, sample_s / len(rows), remember_s / len(rows), draw_s, page_s)
 
 
 def _time_epochs(
-    learner: Learner, waveforms: ClipWaveforms, recipe: Recipe, encoded: Any, *, batches: int
+    learner: Learner, waveforms: ClipWaveforms, recipe: Recipe, encoded: Any, *, batches: int, epochs: int
 ) -> tuple[float, float]:
-    """Seconds until the first epoch begins, about, and of an epoch of so many batches."""
+    """Seconds until the first epoch begins, about, and of an epoch of so many batches: the median without the first."""
     rows = np.resize(np.arange(len(waveforms)), batches * recipe.train.batch_size)
-    short = replace(recipe, train=replace(recipe.train, epochs=EPOCHS, max_steps=0, select="last"))
+    short = replace(recipe, train=replace(recipe.train, epochs=epochs, max_steps=0, select="last"))
     ends: list[float] = []
 
     def note(record: Record) -> None:
@@ -208,16 +213,23 @@ def _time_epochs(
         )
     if fitted.interrupted:
         raise KeyboardInterrupt
-    epoch_s = float(np.mean(np.diff(ends)))
-    return max(time.perf_counter() - began - EPOCHS * epoch_s, 0.0), epoch_s
+    whole_s = time.perf_counter() - began
+    epoch_s = float(np.median(np.diff(ends)))
+    return max(whole_s - epochs * epoch_s, 0.0), epoch_s
 
 
 def _time_explaining(classifier: Classifier, answers: Answers) -> float:
     row = {str(name): value for name, value in answers.table.iloc[0].items()}
     waveform, rate = load_sound(row)
-    explain = explain_mistakes(classifier)
+    explain = explain_mistakes(classifier, most=2)
     asked = row | ({"added": {classifier.labels[0]: 1.0}} if answers.multi_label else {})
+    explain(asked, waveform, rate)  # what is looked up once
     return _time(lambda: explain(asked, waveform, rate))[1]
+
+
+def _measure_levels(waveforms: ClipWaveforms) -> list[float]:
+    """Twice, as a run does: once to remember them, once to find what is silence."""
+    return [measure_level_db(waveforms.read(row)) for _ in range(2) for row in range(len(waveforms))]
 
 
 def _time_page(answers: Answers) -> tuple[float, float]:

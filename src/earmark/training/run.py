@@ -286,7 +286,7 @@ def _finish(
         answers, classifier = _measure(folder, report, learner, waveforms, split, recipe, encoded, leaks, seed=seed)
         trackers.log_report(report, answers.table)
         report["trackers"] = trackers.hints()
-    write_answers(folder, report, answers, classifier)
+    write_answers(folder, report, answers, classifier, most_explained=budget and budget.get("explained_mistakes"))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return Run(folder, report)
 
@@ -343,9 +343,19 @@ def _tell_training(report: dict[str, Any], fitted: Fitted, recipe: Recipe) -> No
         report["notes"].insert(0, f"The training was broken off by hand after {len(fitted.history)} epoch(s).")
 
 
-def write_answers(folder: Path, report: dict[str, Any], answers: Answers, classifier: Classifier | None = None) -> None:
-    """Write ``predictions.csv``, ``report.json`` and ``report.html``, with reasons if the model is at hand."""
-    reason = explain_mistakes(classifier) if classifier else None
+def write_answers(
+    folder: Path,
+    report: dict[str, Any],
+    answers: Answers,
+    classifier: Classifier | None = None,
+    *,
+    most_explained: int | None = None,
+) -> None:
+    """Write ``predictions.csv``, ``report.json`` and ``report.html``.
+
+    Mistakes are shown with reasons if the model is at hand, ``most_explained`` of them if that is given.
+    """
+    reason = explain_mistakes(classifier, most=most_explained) if classifier else None
     with replace_whole(folder / "predictions.csv") as part:
         answers.table.to_csv(part, index=False, float_format="%.6g")
     with show_progress("Writing the report", "sounds") as advance:
