@@ -194,3 +194,9 @@ def test_parts_are_counted_without_clips_that_take_none(waveforms: ClipWaveforms
     parts = np.array(["train"] * 30 + ["test"] * 4 + ["unused"] * 2, dtype=object)
     counted = module._count_parts(Split(parts, ""), waveforms.clips)
     assert (counted.train, counted.test, counted.clips, counted.retrainings) == (30, 4, 34, 3)
+
+
+def test_a_head_is_trained_again_on_what_is_left_without_classes_and_a_part() -> None:
+    """As `retrain_without` deals its rounds: five, where there are ten classes."""
+    assert module.Parts(train=800, validation=0, test=200, classes=10, retrainings=5).learnt_again == 512
+    assert module.Parts(train=800, validation=100, test=100, classes=10, retrainings=5).learnt_again == 640

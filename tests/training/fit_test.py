@@ -35,6 +35,7 @@ def train(
     resume: bool = False,
     rows: np.ndarray | None = None,
     seed: int = 3,
+    keeps_best: bool = True,
 ) -> tuple[EarmarkForAudioClassification, Fitted]:
     """What a run does, without its files: split, build, encode where possible, fit."""
     recipe = fit_window(recipe, waveforms)
@@ -52,6 +53,7 @@ def train(
         encoded=encoded,
         folder=folder,
         resume=resume,
+        keeps_best=keeps_best,
     )
     return learner.model, fitted
 
@@ -206,6 +208,24 @@ def test_the_best_epochs_weights_are_kept(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a signal cannot be sent to oneself on Windows")
+def test_for_the_figures_alone_no_weights_are_written_and_patience_is_the_same(
+    waveforms: ClipWaveforms, tiny_quick: Recipe, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = adjust(tiny_quick, select="validation", epochs=12, patience=3, learning_rate=1e-6, schedule="constant")
+    _, expected = train(waveforms, recipe)
+    assert len(expected.history) < 12
+
+    def save(*_: Any, **__: Any) -> None:
+        raise AssertionError("weights were written")
+
+    monkeypatch.setattr(trainer.ClassificationTrainer, "_save_checkpoint", save)
+    _, fitted = train(waveforms, recipe, keeps_best=False)
+    assert [record["validation_accuracy"] for record in fitted.history] == [
+        record["validation_accuracy"] for record in expected.history
+    ]
+    assert not caplog.records
+
+
 def test_ctrl_c_ends_after_the_step_and_keeps_what_was_learned(
     waveforms: ClipWaveforms, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,12 @@ class Parts:
         """All of them."""
         return self.train + self.validation + self.test
 
+    @property
+    def learnt_again(self) -> int:
+        """Those that a head learns from again: without some of the classes, and without a part where none validates."""
+        share = 1 - 1 / max(self.retrainings, 1)
+        return max(1, round(self.train * (share if self.validation else share**2)))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -250,7 +256,7 @@ class Budget:
         begin_s = costs.start_s + costs.begin_s * min(parts.train, STATISTICS_CLIPS)
         training_s = begin_s + epochs * _epoch_s(costs, train, parts.train, parts.validation)
         # A head is trained again without some of the classes, for the thresholds.
-        again_s = begin_s + epochs * _epoch_s(costs, train, parts.train * 4 // 5, parts.validation)
+        again_s = begin_s + epochs * _epoch_s(costs, train, parts.learnt_again, parts.validation)
         retraining_s = parts.retrainings * again_s if costs.encode_s else 0.0
         kept_s = end.save_s + end.sample_s * min(parts.train, MOST_RECORDINGS) + end.remember_s * parts.train
         drawn = _expect(min(MISTAKES, parts.test)) + min(EXAMPLES, parts.classes)

@@ -35,7 +35,7 @@ class Patience(EarlyStoppingCallback):
     """Early stopping that a resumed run takes up where it was, wherever its directory lies now."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **settings: Any) -> None:
-        super().on_train_begin(args, state, control, **settings)
+        # Not Transformers' own, which warns wherever the best epoch's weights are not wanted back.
         if not state.best_global_step:
             return
         # Transformers counts from nought again, and knows the best checkpoint by the path it had.

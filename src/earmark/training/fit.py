@@ -85,6 +85,7 @@ def fit_model(
     resume: bool = False,
     title: str = "model",
     on_record: OnRecord | None = None,
+    keeps_best: bool = True,
 ) -> Fitted:
     """Train a learner's model in place.
 
@@ -100,6 +101,8 @@ def fit_model(
         resume: Go on from the last checkpoint in ``folder``, if there is one.
         title: What is trained, in the progress line.
         on_record: Told the record of every epoch.
+        keeps_best: Where clips are there to choose by, the model ends with the weights of the best epoch; without, with
+            those of the last, and no epoch's weights are written anywhere: for those who want the figures alone.
     """
     set_seed(seed)
     learner.begin(waveforms, train_rows, encoded, seed)
@@ -122,7 +125,15 @@ def fit_model(
         journal=journal,
         multi_label=multi_label,
         model=trained,
-        args=_arguments(recipe, len(train_rows), figure=figure, saving=folder is not None, seed=seed, out=out),
+        args=_arguments(
+            recipe,
+            len(train_rows),
+            figure=figure,
+            keeps_best=keeps_best and validating,
+            saving=folder is not None,
+            seed=seed,
+            out=out,
+        ),
         data_collator=collate,
         train_dataset=examples,
         eval_dataset=chooser,
@@ -204,7 +215,7 @@ def _lay_out(
 
 
 def _arguments(
-    recipe: Recipe, clips: int, *, figure: str | None, saving: bool, seed: int, out: Path
+    recipe: Recipe, clips: int, *, figure: str | None, keeps_best: bool, saving: bool, seed: int, out: Path
 ) -> TrainingArguments:
     """How Transformers is to train ``clips`` clips; the epoch with the best ``figure`` is kept, or the last."""
     train = recipe.train
@@ -226,9 +237,10 @@ def _arguments(
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         eval_strategy="epoch" if figure else "no",
-        save_strategy="epoch" if figure or saving else "no",
+        save_strategy="epoch" if keeps_best or saving else "no",
         save_total_limit=1,
-        load_best_model_at_end=figure is not None,
+        save_only_model=not saving,  # nobody goes on from what lies in a scratch folder
+        load_best_model_at_end=keeps_best,
         metric_for_best_model=figure,
         greater_is_better=True if figure else None,
         logging_strategy="no",

@@ -135,7 +135,7 @@ def measure_costs(
     learner = build_learner(recipe, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)
     encoded, encode_s = None, 0.0
     if learner.encodes_once:
-        encode_clips(learner, _first(waveforms, 2))
+        encode_clips(learner, _first(waveforms, CLIPS // 2))
         encoded, encode_s = _time(lambda: encode_clips(learner, waveforms))
     one = _time_epochs(learner, waveforms, recipe, encoded, batches=1, epochs=EPOCHS)
     batches = int(np.clip(LONGER_EPOCH_S / one[1], FEWEST_BATCHES, MOST_BATCHES))

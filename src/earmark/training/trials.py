@@ -206,6 +206,7 @@ def run_trial(
             encoded=encoded,
             title=title,
             on_record=watch,
+            keeps_best=False,
         )
         interrupted = fitted.interrupted
     except HopelessError:
