@@ -1,7 +1,7 @@
 """What the benchmarks found, in one table: ``benchmarks/RESULTS.md``, a row a claim.
 
-A script measures, then calls `publish`: its rows are printed, and with ``--record`` they take the place of those that it
-wrote before; the rows of all other scripts stay as they are. A trial run (one round, a busy machine) is not recorded
+A script measures, then calls `publish`: its rows are printed, and with ``--record`` they take the place of those that
+it wrote before; the rows of all other scripts stay as they are. A trial run (one round, a busy machine) is not recorded
 unless it is asked to be. Each row says on which machine, with which versions and when it was measured.
 """
 

@@ -1,4 +1,4 @@
-"""The benchmarks' table: rows renewed section by section, the rest as it was. What they measure is no test's business."""
+"""The benchmarks' table: rows renewed section by section, the rest as it was. No test asks what they measured."""
 
 import importlib.util
 import sys
