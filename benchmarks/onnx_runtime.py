@@ -5,7 +5,7 @@ Models are built from the recipes ``cnn`` and ``resnet18``, untrained, at 32 kHz
 Latency is that of `Classifier.score` on one clip, both runtimes with as many threads, in turns, so that a busy machine
 slows both. The first answer is that of a fresh process, file decoded and answer printed, with compiled modules at hand.
 
-Usage: python benchmarks/onnx_runtime.py [--rounds 40] [--starts 7]
+Usage: python benchmarks/onnx_runtime.py [--rounds 40] [--starts 7] [--record]
 """
 
 import argparse
@@ -14,34 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from models import SAMPLE_RATE, WINDOW_S, write_model
+from results import Result, add_record_option, publish
+
 RECIPES = ("cnn", "resnet18")
-SAMPLE_RATE, CLIP_S = 32_000, 5.0
 REST_S = 0.3  # threads of one runtime wait for work in a loop, and would take the other's cores
 COMMAND = [sys.executable, "-c", "from earmark.cli.main import run; run()", "predict"]
 
 
 def write_models(name: str, folder: Path) -> dict[str, Path]:
     """An untrained model of a recipe, and its exports."""
-    from earmark.inference.classifier import Classifier
-    from earmark.inference.golden import write_golden
-    from earmark.models import EarmarkFeatureExtractor
     from earmark.publishing.export import export
-    from earmark.training.learners import build_model
-    from earmark.training.recipe import load_recipe
 
-    recipe = load_recipe(name)
-    recipe = replace(recipe, audio=replace(recipe.audio, sample_rate=SAMPLE_RATE, window_s=CLIP_S))
-    labels = tuple(f"class {i}" for i in range(10))
-    model = folder / name
-    build_model(recipe, labels, multi_label=False).save_pretrained(model)
-    EarmarkFeatureExtractor(sampling_rate=SAMPLE_RATE).save_pretrained(model)
-    write_golden(Classifier.from_pretrained(model, device="cpu"), model)
+    model = write_model(name, folder)
     return {
         "torch": model,
         "onnx": export(model, folder / f"{name}.onnx").path,
@@ -58,7 +48,7 @@ def measure_latency(places: dict[str, Path], rounds: int, threads: int) -> dict[
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     classifiers = {kind: Classifier.from_pretrained(place, device="cpu") for kind, place in places.items()}
-    clip = np.random.default_rng(0).normal(0, 0.1, round(CLIP_S * SAMPLE_RATE)).astype(np.float32)
+    clip = np.random.default_rng(0).normal(0, 0.1, round(WINDOW_S * SAMPLE_RATE)).astype(np.float32)
     times: dict[str, list[float]] = {kind: [] for kind in places}
     for _ in range(rounds):
         for kind, classifier in classifiers.items():
@@ -84,35 +74,43 @@ def measure_starts(places: dict[str, Path], sound: Path, starts: int) -> dict[st
     return {kind: np.array(values) for kind, values in times.items()}
 
 
-def tell(what: str, times: dict[str, np.ndarray], unit: str) -> None:
-    for kind in times.keys() - {"torch"}:
-        ratio = times[kind] / times["torch"]
-        print(
-            f"| {what} | {kind} | {np.median(times[kind]):.2f} {unit} | {np.median(times['torch']):.2f} {unit} "
-            f"| {np.median(ratio):.2f} | {np.quantile(ratio, 0.1):.2f} to {np.quantile(ratio, 0.9):.2f} |",
-            flush=True,
+def tell(what: str, times: dict[str, np.ndarray], unit: str, targets: dict[str, float]) -> list[Result]:
+    """A row for each export: its times to those of torch."""
+    return [
+        Result(
+            f"{what}, {'8 bits' if kind == 'int8' else 'ONNX'}",
+            list(times[kind] / times["torch"]),
+            "torch",
+            at_most=targets.get(kind),
+            figures=f"{np.median(times[kind]):.2f} and {np.median(times['torch']):.2f} {unit}",
         )
+        for kind in times
+        if kind != "torch"
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--starts", type=int, default=7)
+    add_record_option(parser)
     arguments = parser.parse_args()
-    print(
-        "| what | runtime | its time | torch's | ratio | 10 to 90 % of rounds |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    results = []
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "clip.wav"
-        noise = np.random.default_rng(1).normal(0, 0.1, round(CLIP_S * SAMPLE_RATE))
+        noise = np.random.default_rng(1).normal(0, 0.1, round(WINDOW_S * SAMPLE_RATE))
         soundfile.write(sound, noise, SAMPLE_RATE)
         for name in RECIPES:
             places = write_models(name, Path(folder))
             for threads in (1, 2):
                 times = measure_latency(places, arguments.rounds, threads)
-                tell(f"{name}, one clip, threads: {threads}", times, "ms")
+                results += tell(
+                    f"`{name}`, one clip of 5 s, threads: {threads}", times, "ms", {"onnx": 1.0, "int8": 1.0}
+                )
             places.pop("int8")
-            tell(f"{name}, start to first answer", measure_starts(places, sound, arguments.starts), "s")
+            times = measure_starts(places, sound, arguments.starts)
+            results += tell(f"`{name}`, start to first answer", times, "s", {"onnx": 0.5})
+    publish("onnx_runtime", results, record=arguments.record)
 
 
 if __name__ == "__main__":

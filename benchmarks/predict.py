@@ -1,14 +1,16 @@
 """Claim: 1.5 times as many files a second as Transformers' own pipeline for ``cnn``, and 1.1 times for ``resnet18``.
 
-    python benchmarks/predict.py FOLDER [--files 400] [--rounds 5] [--cores 2]
+    python benchmarks/predict.py [FOLDER] [--files 400] [--rounds 5] [--cores 2] [--record]
 
-Both get the same five-second files, the same model with random weights, the same batch size and the same cores. The
-pipeline is the stock class, given arrays that ``librosa.load`` decoded and resampled; `Classifier.classify_files`
-decodes and resamples itself. The rounds alternate, so that whatever else the machine does meets both.
+FOLDER holds sounds of five seconds; synthetic ones are made if it is not given. Both get the same files, the same model
+with random weights, the same batch size and the same cores. The pipeline is the stock class, given arrays that
+``librosa.load`` decoded and resampled; `Classifier.classify_files` decodes and resamples itself. The rounds alternate,
+so that whatever else the machine does meets both.
 """
 
 import argparse
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from results import Result, add_record_option, publish
+
 RATE_HZ = 32_000
 WINDOW_S = 5.0
 RECIPES = {"cnn": [], "resnet18": ["model.pretrained=false"]}
+AT_LEAST = {"cnn": 1.5, "resnet18": 1.1}
 
 
 def build(name: str) -> tuple[Any, Any]:
@@ -69,8 +74,8 @@ def order_scores(predictions: Any) -> np.ndarray:
     return np.array([[e["score"] for e in sorted(row, key=lambda e: e["label"])] for row in predictions])
 
 
-def compare(name: str, paths: list[str], rounds: int) -> None:
-    """Print one row: how many times as many files a second, and how far apart the answers are."""
+def compare(name: str, paths: list[str], rounds: int) -> Result:
+    """One row: how many times as many files a second, and how far apart the answers are."""
     ours, stock = prepare_ours(name), prepare_stock(name)
     apart = np.abs(ours(paths[:64]) - stock(paths[:64])).max()  # also fills the caches
     ratios, rates = [], []
@@ -83,30 +88,43 @@ def compare(name: str, paths: list[str], rounds: int) -> None:
         ratios.append(seconds[1] / seconds[0])
         rates.append([len(paths) / s for s in seconds])
     ours_rate, stock_rate = np.median(rates, axis=0)
-    print(
-        f"{name}: {np.median(ratios):.2f} times the files a second ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} "
-        f"rounds; {ours_rate:.0f} and {stock_rate:.0f} a second), answers at most {apart:.0e} apart",
-        flush=True,
+    return Result(
+        f"files a second, `{name}`",
+        ratios,
+        "librosa.load and transformers' pipeline",
+        at_least=AT_LEAST[name],
+        figures=f"{ours_rate:.0f} and {stock_rate:.0f} a second; answers at most {apart:.0e} apart",
     )
+
+
+def find_sounds(folder: Path | None, scratch: str, files: int) -> list[str]:
+    """The first files in a folder, or as many synthetic sounds."""
+    from earmark.inference.listing import list_sounds
+    from earmark.sound.synthesis import SOUND_NAMES, write_sounds
+
+    if folder is None:
+        clips = -(-files // len(SOUND_NAMES))
+        folder = write_sounds(Path(scratch, "sounds"), clips_per_class=clips, duration_s=WINDOW_S, sample_rate=44_100)
+    return list(list_sounds([str(folder)]))[:files]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="Sounds of five seconds.")
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--files", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=2)
+    add_record_option(parser)
     given = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
     import torch
 
-    from earmark.inference.listing import list_sounds
-
     torch.set_num_threads(given.cores)
-    paths = list(list_sounds([str(given.folder)]))[: given.files]
-    for name in RECIPES:
-        compare(name, paths, given.rounds)
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = find_sounds(given.folder, scratch, given.files)
+        results = [compare(name, paths, given.rounds) for name in RECIPES]
+    publish("predict", results, record=given.record)
 
 
 if __name__ == "__main__":

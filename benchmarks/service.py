@@ -1,9 +1,9 @@
 """Claims: with 32 clients at once no request fails or waits unanswered; answering what waits together is never slower
 than one by one; memory stays flat over 5,000 requests.
 
-    python benchmarks/service.py MODEL [--clients 32] [--rounds 40] [--requests 64] [--long 5000]
+    python benchmarks/service.py [MODEL] [--clients 32] [--rounds 40] [--requests 64] [--long 5000] [--record]
 
-Two services of the same model run side by side, one with micro-batches and one without, and are asked in turns by a
+Without MODEL, a ``cnn`` with random weights is asked. Two services of the same model run side by side, one with micro-batches and one without, and are asked in turns by a
 process of their own; the ratio is that of turns beside each other. Sounds are synthetic, five seconds, as 16-bit FLAC.
 """
 
@@ -14,13 +14,18 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import soundfile
+
+from models import write_model
+from results import Result, add_record_option, publish
 
 CLIP_S, RATE_HZ = 5.0, 32_000
 WAITS_TOO_LONG_S = 60.0
@@ -126,7 +131,7 @@ def start(stack: ExitStack, *arguments: str) -> subprocess.Popen:
     )
 
 
-def compare(batched: Service, single: Service, rounds: int, requests: int) -> None:
+def compare(batched: Service, single: Service, rounds: int, requests: int) -> Result:
     """Turn by turn; the first is for warming up."""
     rates: dict[str, list[float]] = {"with": [], "without": []}
     work_s: dict[str, list[float]] = {"with": [], "without": []}
@@ -160,9 +165,17 @@ def compare(batched: Service, single: Service, rounds: int, requests: int) -> No
     )
     for fault in faults[:5]:
         print(fault)
+    return Result(
+        "requests a second, micro-batches or one by one",
+        list(ratio),
+        "the same service without micro-batches",
+        at_least=1.0,
+        figures=f"{np.median(rates['with']):.0f} and {np.median(rates['without']):.0f} a second; "
+        f"{len(faults)} of {2 * (rounds + 1) * requests} failed",
+    )
 
 
-def watch_memory(service: Service, requests: int) -> None:
+def watch_memory(service: Service, requests: int) -> Result:
     """Resident memory after a fifth of the requests, and after all."""
     faults, sizes = 0, []
     for _ in range(5):
@@ -172,15 +185,23 @@ def watch_memory(service: Service, requests: int) -> None:
         f"memory: {sizes[0]:.0f} MiB after {requests // 5:,} further requests, {sizes[-1]:.0f} MiB after {requests:,} "
         f"({', '.join(f'{size:.0f}' for size in sizes)}); failed: {faults}"
     )
+    return Result(
+        f"resident memory after {requests:,} requests, to that after a fifth of them",
+        [sizes[-1] / sizes[0]],
+        "itself",
+        at_most=1.05,
+        figures=f"{sizes[-1]:.0f} and {sizes[0]:.0f} MiB; {faults} failed",
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
+    parser.add_argument("model", nargs="?")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--long", type=int, default=5000)
+    add_record_option(parser)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--ask", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -192,10 +213,11 @@ def main() -> None:
         from earmark.serving.shared_network import BATCH_WINDOWS
 
         with ExitStack() as stack:
-            batched = Service(stack, given.model, BATCH_WINDOWS, given.clients)
-            single = Service(stack, given.model, 1, given.clients)
-            compare(batched, single, given.rounds, given.requests)
-            watch_memory(batched, given.long)
+            model = given.model or str(write_model("cnn", Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+            batched = Service(stack, model, BATCH_WINDOWS, given.clients)
+            single = Service(stack, model, 1, given.clients)
+            results = [compare(batched, single, given.rounds, given.requests), watch_memory(batched, given.long)]
+        publish("service", results, record=given.record)
 
 
 if __name__ == "__main__":
