@@ -3,8 +3,9 @@ than one by one; memory stays flat over 5,000 requests.
 
     python benchmarks/service.py [MODEL] [--clients 32] [--rounds 40] [--requests 64] [--long 5000] [--record]
 
-Without MODEL, a ``cnn`` with random weights is asked. Two services of the same model run side by side, one with micro-batches and one without, and are asked in turns by a
-process of their own; the ratio is that of turns beside each other. Sounds are synthetic, five seconds, as 16-bit FLAC.
+Without MODEL, a ``cnn`` with random weights is asked. Two services of the same model run side by side, one with
+micro-batches and one without, and are asked in turns by a process of their own; the ratio is that of turns beside each
+other. Sounds are synthetic, five seconds, as 16-bit FLAC.
 """
 
 import argparse
