@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
+BENCH_READY := $(BENCH)/.ready
 UV := uv==0.13.8
 
 # Where this is set, every process compiles all of torch and transformers again: 14 s to import instead of 6.
@@ -42,14 +44,33 @@ format: $(READY) ## put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The second lock is the first one and what measuring needs: the same versions, so that both environments say the same.
 lock: $(READY)   ## resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 \
+	  --constraint requirements.lock \
+	  --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-bench.lock
 
-bench: $(READY)  ## the claims of speed, each as a ratio
-	$(BIN)/python benchmarks/features.py
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/onnx_runtime.py
+$(BENCH_READY): requirements-bench.lock $(READY)
+	$(PYTHON) -m venv $(BENCH)
+	$(BIN)/uv pip install --python $(BENCH)/bin/python --require-hashes -r requirements-bench.lock
+	$(BIN)/uv pip install --python $(BENCH)/bin/python --no-deps -e .
+	@touch $@
 
-clean:           ## remove the environment and the caches of the tools
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+# On two cores with nothing else to do, in minutes: the comments behind. Sounds of your own: make bench SOUNDS=folder.
+# Each script renews its own rows of benchmarks/RESULTS.md, and can be run alone.
+SOUNDS ?=
+bench: $(BENCH_READY)  ## the claims of speed, each as a ratio (hours)
+	$(BENCH)/bin/python benchmarks/features.py $(SOUNDS) --record     # 15
+	$(BENCH)/bin/python benchmarks/epoch.py --record                  # see the script
+	$(BENCH)/bin/python benchmarks/tutorials.py --record              # see the script
+	$(BENCH)/bin/python benchmarks/predict.py $(SOUNDS) --record      # 5
+	$(BENCH)/bin/python benchmarks/startup.py --record                # 5
+	$(BENCH)/bin/python benchmarks/memory.py --record                 # 5
+	$(BENCH)/bin/python benchmarks/onnx_runtime.py --record           # 5
+	$(BENCH)/bin/python benchmarks/service.py --record                # 5
+	$(BENCH)/bin/python benchmarks/budget.py --record                 # 15
+
+clean:           ## remove the environments and the caches of the tools
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache
