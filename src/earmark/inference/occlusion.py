@@ -94,7 +94,7 @@ class Patches:
 
         from earmark.inference.rehearing import Change
 
-        frames = np.flatnonzero(hidden.any(0)[self._stretch])
+        frames = np.flatnonzero(hidden[:, self._stretch].any(0))
         if not len(frames):
             return Change(0, self.waveform[:0])
         first, stop = int(frames[0]), int(frames[-1]) + 1
