@@ -63,12 +63,10 @@ def run_earmark(clips: Any, recipe: Any, cores: int = 1) -> None:
     from earmark.training.fit import encode_clips
     from earmark.training.learners import build_learner
 
-    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as cache:
-        os.environ["EARMARK_CACHE"] = cache
-        Store(recipe.audio.sample_rate).prepare(clips.table["path"].tolist(), workers=cores)
-        waveforms = load_waveforms(clips, sample_rate=recipe.audio.sample_rate)
-        assert waveforms.decoded == 0, "the second look decodes nothing"
-        encode_clips(build_learner(fit_window(recipe, waveforms), clips.labels, multi_label=False), waveforms)
+    Store(recipe.audio.sample_rate).prepare(clips.table["path"].tolist(), workers=cores)
+    waveforms = load_waveforms(clips, sample_rate=recipe.audio.sample_rate)
+    assert waveforms.decoded == 0, "the second look decodes nothing"
+    encode_clips(build_learner(fit_window(recipe, waveforms), clips.labels, multi_label=False), waveforms)
 
 
 def run_librosa(paths: list[str], recipe: Any) -> None:
@@ -125,16 +123,19 @@ def convert(paths: list[str], folder: Path, kind: str) -> Path:
 
 
 def time_in_turn(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
-    """Seconds of each step, round by round in turn, after one round that is not counted."""
+    """Seconds of each step, round by round in turn, each with an empty store, after a round that is not counted."""
     import numpy as np
 
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, step in steps.items():
-            began = time.perf_counter()
-            step()
+            with tempfile.TemporaryDirectory() as cache:
+                os.environ["EARMARK_CACHE"] = cache
+                began = time.perf_counter()
+                step()
+                took_s = time.perf_counter() - began
             if number:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(took_s)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
