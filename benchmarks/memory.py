@@ -2,9 +2,9 @@
 
 A row a recipe: peak with 2,000 clips to that with 200, synthetic, five seconds each at 32 kHz, a few steps of training
 (``train.max_steps``). Each is the command ``earmark train`` in a process of its own, with an empty store, so decoding,
-evaluation and report count too. Memory is what belongs to the process and its decoding workers alone (``Pss_Anon`` in
-``/proc/PID/smaps_rollup``, all of them together, ten times a second; a page that a fork shares counts once): pages of
-the memory-mapped store are the system's to take back, and grow with the dataset as they should. It needs Linux.
+evaluation and report count too. Memory is what belongs to the process and its decoding workers alone (``RssAnon`` in
+``/proc/PID/status``, all of them together, twenty times a second): pages of the memory-mapped store are the system's to
+take back, and grow with the dataset as they should. It needs Linux.
 
 Usage: python benchmarks/memory.py [--clips 200 2000] [--steps 20] [--rounds 1] [--record]
 """
@@ -25,23 +25,27 @@ from results import Result, add_record_option, publish
 DURATION_S, RATE_HZ = 5.0, 32_000
 RECIPES = ("quick", "cnn")
 COMMAND = "from earmark.cli.main import run; run()"
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
 AT_MOST = 1.05
 
 
 def find_tree(process: int) -> list[int]:
-    """A process and all that descend from it."""
+    """A process and all that descend from it, but for children about to become another program: their memory is its."""
     tree = [process]
     for parent in tree:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            tree += [int(child) for child in _read(task).split()]
+            tree += [int(child) for child in _read(task).split() if _name_command(int(child)) != _name_command(parent)]
     return tree
+
+
+def _name_command(process: int) -> str:
+    return _read(Path(f"/proc/{process}/cmdline"))
 
 
 def measure_own_bytes(process: int) -> int:
     """Bytes of a process and its children that no file stands behind."""
-    lines = [line for member in find_tree(process) for line in _read(Path(f"/proc/{member}/smaps_rollup")).splitlines()]
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
+    lines = [line for member in find_tree(process) for line in _read(Path(f"/proc/{member}/status")).splitlines()]
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def _read(path: Path) -> str:
@@ -100,6 +104,7 @@ def compare(recipe: str, few: Path, many: Path, rounds: int, steps: int) -> Resu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs=2, default=[200, 2000], metavar=("FEW", "MANY"))
+    parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     add_record_option(parser)
@@ -114,7 +119,7 @@ def main() -> None:
             )
             for clips in given.clips
         )
-        results = [compare(recipe, few, many, given.rounds, given.steps) for recipe in RECIPES]
+        results = [compare(recipe, few, many, given.rounds, given.steps) for recipe in given.recipes]
     publish("memory", results, record=given.record)
 
 
