@@ -1,30 +1,39 @@
 """Claim: ``earmark train SOUNDS --budget TIME`` ends within 15 % of the time that it announced.
 
-    python benchmarks/budget.py [--clips 100 1000] [--budgets 1m 3m] [--recipe R] [--large]
+    python benchmarks/budget.py [--clips 100 1000] [--budgets 1m 3m] [--recipe R] [--large 5m] [--record]
 
 Each run is the command itself, in a process of its own and with an empty store, so that decoding counts; the time is
-that of the whole process. Sounds are synthetic, five seconds each (``--large``: 5,000 clips too).
+that of the whole process, start and end included. Sounds are synthetic, five seconds each (``--large TIME``: 5,000
+clips too, with that budget alone).
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from results import Result, add_record_option, publish
+
+from earmark.cores import count_cores
 from earmark.sound.synthesis import SOUND_NAMES, write_sounds
 from earmark.training.budget import parse_budget
 
 DURATION_S = 5.0
 RATE_HZ = 32_000
+LARGE = 5_000
+PEER = "what the run announced before it trained"
 COMMAND = "from earmark.cli.main import run; run()"
 
 
-def measure(sounds: Path, budget: str, recipe: str | None) -> str:
-    """One run as a row of the table; what it says where it refuses."""
+def measure(sounds: Path, clips: int, budget: str, recipe: str | None) -> Result:
+    """One run: what it took to what it announced; without a ratio where it refuses."""
+    claim = f"{clips:,} clips, `--budget {budget}`: time taken to time announced"
     with tempfile.TemporaryDirectory() as scratch:
         asked = ["train", str(sounds), "--budget", budget, "--out", f"{scratch}/run"]
         asked += ["--recipe", recipe] if recipe else []
@@ -39,15 +48,22 @@ def measure(sounds: Path, budget: str, recipe: str | None) -> str:
         )
         took_s = time.perf_counter() - began
         if done.returncode:
-            return f"refused after {took_s:.0f} s: {done.stderr.strip().splitlines()[-1]} | | | | | {load:.1f} |"
+            refusal = f"refused after {took_s:.0f} s: {done.stderr.strip().splitlines()[-1]}"
+            return Result(claim, [], PEER, figures=refusal)
         report = json.loads(Path(scratch, "run", "report.json").read_text(encoding="utf-8"))
     announced_s = report["budget"]["announced_s"]
+    figures = (
+        f"{took_s:.0f} and {announced_s:.0f} s; {tell_choice(report)}; load {load:.1f} to {os.getloadavg()[0]:.1f}"
+    )
+    return Result(claim, [took_s / announced_s], PEER, at_most=1.15, at_least=0.85, figures=figures)
+
+
+def tell_choice(report: dict[str, Any]) -> str:
+    """What was trained, and how well it did."""
     model, train = report["recipe"]["model"], report["recipe"]["train"]
-    size = f", widths from {model['widths'][0]}" if model["name"] == "cnn" else ""
-    chosen = f"`{report['recipe']['name']}`{size}, {train['epochs']} epochs"
+    size = f" from width {model['widths'][0]}" if model["name"] == "cnn" else ""
     accuracy = report["metrics"]["accuracy"]["value"]
-    times = f"{announced_s:.0f} | {took_s:.0f} | {took_s / announced_s:.2f}"
-    return f"{chosen} | {times} | {accuracy:.1%} | {load:.1f} to {os.getloadavg()[0]:.1f} |"
+    return f"`{report['recipe']['name']}`{size}, {train['epochs']} epochs, accuracy {accuracy:.1%}"
 
 
 def main() -> None:
@@ -56,23 +72,27 @@ def main() -> None:
     parser.add_argument("--clips", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--budgets", nargs="+", default=["1m", "3m"])
     parser.add_argument("--recipe")
-    parser.add_argument("--large", action="store_true", help="5,000 clips too")
+    parser.add_argument("--large", metavar="TIME", help="5,000 clips too, with this budget")
+    add_record_option(parser)
     arguments = parser.parse_args()
-    for budget in arguments.budgets:
-        parse_budget(budget)
-    print(f"{os.cpu_count()} cores; load: the machine's, before and after\n")
-    print("| clips | budget | chosen | announced, s | took, s | ratio | accuracy | load |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    runs = [(clips, arguments.budgets) for clips in arguments.clips]
+    runs += [(LARGE, [arguments.large])] if arguments.large else []
+    for _, budgets in runs:
+        for budget in budgets:
+            parse_budget(budget)
+    print(f"{count_cores()} of {os.cpu_count()} cores; load: the machine's, before and after each run", flush=True)
+    found = []
     with tempfile.TemporaryDirectory() as place:
-        for clips in [*arguments.clips, *([5000] if arguments.large else [])]:
+        for clips, budgets in runs:
             sounds = write_sounds(
                 Path(place) / str(clips),
                 clips_per_class=clips // len(SOUND_NAMES),
                 duration_s=DURATION_S,
                 sample_rate=RATE_HZ,
             )
-            for budget in arguments.budgets:
-                print(f"| {clips} | {budget} | {measure(sounds, budget, arguments.recipe)}", flush=True)
+            found += [measure(sounds, clips, budget, arguments.recipe) for budget in budgets]
+            shutil.rmtree(sounds)
+    publish("budget", found, record=arguments.record)
 
 
 if __name__ == "__main__":

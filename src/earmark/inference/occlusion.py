@@ -98,7 +98,7 @@ class Patches:
         if not len(frames):
             return Change(0, self.waveform[:0])
         first, stop = int(frames[0]), int(frames[-1]) + 1
-        chosen = torch.from_numpy(hidden.T[self._stretch[first:stop]][:, self._band])
+        chosen = torch.from_numpy(hidden.T[np.ix_(self._stretch[first:stop], self._band)])
         pieces = torch.fft.irfft(torch.where(chosen, self._taken[first:stop], 0.0)) * self._window
         total = self._overlap_add(pieces)
         # The first frame is centred on the first sample, so half of it lies before the sound.
