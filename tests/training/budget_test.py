@@ -148,8 +148,9 @@ def test_longer_windows_cost_in_proportion() -> None:
     assert costs == Costs(0.0, 1.0, 0.02, 2.0, 6.0, 0.4, 1.0, window_s=10.0)
 
 
-def test_a_head_on_features_costs_the_same_whatever_the_window() -> None:
-    assert Costs(0.1, 1.0, 0.0, 2.0, 3.0, 0.2, 0.5, window_s=5.0).scale(10.0).batch_s == 3.0
+def test_what_sums_clips_up_costs_the_same_whatever_the_window() -> None:
+    costs = Costs(0.1, 1.0, 0.0, 2.0, 3.0, 0.2, 0.5, window_s=5.0)
+    assert costs.scale(10.0) == replace(costs, window_s=10.0)
 
 
 def test_the_sample_holds_every_class_and_costs_nothing_where_it_was_decoded(clips: Clips, waveforms) -> None:
