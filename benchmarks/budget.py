@@ -18,11 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from results import Result, add_record_option, publish
-
 from earmark.cores import count_cores
 from earmark.sound.synthesis import SOUND_NAMES, write_sounds
 from earmark.training.budget import parse_budget
+from results import Result, add_record_option, publish
 
 DURATION_S = 5.0
 RATE_HZ = 32_000

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from results import Result, add_record_option, publish
 
 TARGETS = {"cnn": 1.15, "resnet18": 1.15, "mfcc-mlp": 2.0, "quick": 2.0}

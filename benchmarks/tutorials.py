@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from results import Result, add_record_option, publish
 
 LEARNING, HELD_OUT = 4, 5  # of five clips of a class, four train
