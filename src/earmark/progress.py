@@ -18,6 +18,13 @@ def is_live() -> bool:
     return sys.stderr.isatty() and is_first_process()
 
 
+def say(sentence: str) -> None:
+    """One line on standard error, from the process that speaks."""
+    if is_first_process():
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+
+
 @contextmanager
 def show_progress(description: str, unit: str = "files") -> Iterator[Advance]:
     """A bar for a step of known length, on standard error; nothing at all where no terminal watches.

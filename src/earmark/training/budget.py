@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from earmark.evaluation.rejection import LONGEST_NOISE_S, NOISE_SOUNDS
 from earmark.evaluation.report_clips import EXAMPLES, MISTAKES
 from earmark.evaluation.sound_sample import MOST_RECORDINGS
 from earmark.pages.layout import span
+from earmark.progress import say
 from earmark.training.build import fit_window
 from earmark.training.learners import STATISTICS_CLIPS
 from earmark.training.leaving_out import FEWEST_CLIPS, ROUNDS
@@ -177,7 +177,7 @@ class Budget:
             if slack_s < WORTHWHILE_SHARE * self.seconds:
                 break
         if decode_s > TOLD_FROM_S:
-            _say(f"Decoding takes about {span(decode_s)} of the budget of {span(self.seconds)}.")
+            say(f"Decoding takes about {span(decode_s)} of the budget of {span(self.seconds)}.")
 
     def settle(self, waveforms: ClipWaveforms, split: Split) -> Plan:
         """What fits into the rest of the time, now that all clips are decoded.
@@ -203,7 +203,7 @@ class Budget:
         explained = self._count_explained(place, parts, self._estimate_bare(place, parts, epochs))
         sentence = self._tell(place, epochs, parts, announced_s, explained)
         plan = Plan(recipe, self.seconds, announced_s, sentence, explained)
-        _say(plan.sentence)
+        say(plan.sentence)
         return plan
 
     def _choose(self, parts: Parts) -> tuple[int, int] | None:
@@ -317,11 +317,6 @@ def open_budget(
 def _settle(recipe: Recipe, settled: Recipe) -> Recipe:
     rate, seed = settled.audio.sample_rate, settled.train.seed
     return replace(recipe, audio=replace(recipe.audio, sample_rate=rate), train=replace(recipe.train, seed=seed))
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()
 
 
 def _count_parts(split: Split, clips: Clips) -> Parts:

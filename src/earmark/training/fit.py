@@ -140,7 +140,8 @@ def fit_model(
         compute_metrics=measure_map if multi_label else measure_accuracy,
         callbacks=[
             EpochTeller(examples),
-            *([] if validating else [SparingSaves()]),
+            # Several processes must save after the same epochs, and their clocks differ.
+            *([] if validating or count_processes() > 1 else [SparingSaves()]),
             journal,
             interruption,
             *_choose_callbacks(recipe, journal, trained, checkpoint, validating=validating),

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from earmark.files import replace_whole, write_text_whole
 from earmark.inference.classifier import Classifier
 from earmark.inference.torch_network import TorchNetwork
 from earmark.pages.layout import span
+from earmark.progress import say
 from earmark.training.batches import EncodedClips
 from earmark.training.decision import calibrate
 from earmark.training.fit import Fitted, fit_model
@@ -242,7 +242,7 @@ def fit_resumably(
     )
     if fitted.interrupted:
         shutil.rmtree(place, ignore_errors=True)
-        _say(f"Finished folds are kept: `earmark crossval --resume {run}` goes on after them.")
+        say(f"Finished folds are kept: `earmark crossval --resume {run}` goes on after them.")
         raise KeyboardInterrupt
     return fitted
 
@@ -256,9 +256,4 @@ def _tell_fold(piece: Piece, title: str, left_s: float) -> None:
     name, value = ("mAP", row["map"]) if "map" in row else ("accuracy", row["accuracy"])
     figure = f"{name} {100 * value:.1f} % on {row['clips']} clips"
     left = f"; about {span(left_s)} left" if left_s > 0 else ""
-    _say(f"{title[0].upper()}{title[1:]}: {figure}, {span(piece.told['train_s'])}{left}")
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()
+    say(f"{title[0].upper()}{title[1:]}: {figure}, {span(piece.told['train_s'])}{left}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import io
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from earmark.errors import RunError
-from earmark.progress import Advance, show_progress
+from earmark.progress import Advance, say, show_progress
 from earmark.training.tracker_exhibits import collect_exhibits, flatten_recipe, name_epoch_figures
 from earmark.training.tracker_kinds import MLflow, Outcome, SwanLab, TensorBoard, Tracker, Trackio, Wandb
 
@@ -83,7 +82,7 @@ class Trackers:
             try:
                 exhibits = collect_exhibits(report, answers)
             except Exception as error:
-                _warn(f"The pictures for the trackers could not be made: {_shorten(error)}.")
+                say(f"The pictures for the trackers could not be made: {_shorten(error)}.")
                 return
             self._tell(lambda tracker: tracker.show(exhibits, self._last_epoch), advance)
 
@@ -116,7 +115,7 @@ class Trackers:
             except Exception as error:
                 del self._live[name]
                 self._hints.pop(name)
-                _warn(f"{KINDS[name].title} follows this training no more: {_shorten(error)}. The training goes on.")
+                say(f"{KINDS[name].title} follows this training no more: {_shorten(error)}. The training goes on.")
                 _let_go(tracker)
             if advance is not None:
                 advance(done, len(told))
@@ -185,7 +184,7 @@ def open_trackers(names: Sequence[str], *, folder: Path, title: str, recipe_tabl
                 with _quietly():
                     live[name] = KINDS[name].open(folder, title, settings)
             except Exception as error:
-                _warn(f"{KINDS[name].title} does not follow this training: {_shorten(error)}. The training goes on.")
+                say(f"{KINDS[name].title} does not follow this training: {_shorten(error)}. The training goes on.")
             except BaseException:
                 Trackers(live).finish("aborted")
                 raise
@@ -213,11 +212,6 @@ def _let_go(tracker: Tracker) -> None:
             tracker.finish("failed")
     except Exception:
         return
-
-
-def _warn(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()
 
 
 def _shorten(error: Exception) -> str:

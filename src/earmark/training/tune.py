@@ -1,7 +1,6 @@
 """The verb `tune`: a search for better settings of a recipe, judged on validation clips alone."""
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from earmark.errors import RunError
 from earmark.evaluation.search_page import write_search_page
 from earmark.files import write_text_whole
 from earmark.pages.layout import span
+from earmark.progress import say
 from earmark.training.build import check_recipe, fit_window, settle_rate
 from earmark.training.gate import check_split
 from earmark.training.learners import build_learner
@@ -177,11 +177,11 @@ def _search(folder: Path, clips: Clips, recipe: Recipe, begun: dict[str, Any], b
     while (done := len(study.list_trials())) < n_trials:
         spent_s = time.perf_counter() - began
         if budget_s is not None and done and spent_s + _usual_s(study.list_trials()) > budget_s:
-            _say(f"The budget is spent: {done} of {n_trials} trials. `earmark tune --resume {folder}` goes on.")
+            say(f"The budget is spent: {done} of {n_trials} trials. `earmark tune --resume {folder}` goes on.")
             break
         title = f"{recipe.name}, trial {done + 1} of {n_trials}"
         if not run_trial(study, waveforms, split, settled, encoded, seed=begun["seed"], title=title):
-            _say(f"Trials that ended are kept: `earmark tune --resume {folder}` goes on after them.")
+            say(f"Trials that ended are kept: `earmark tune --resume {folder}` goes on after them.")
             raise KeyboardInterrupt
         _tell_trial(study.list_trials(), n_trials)
     return _conclude(folder, recipe, study, begun, multi_label=clips.multi_label, split=split)
@@ -264,7 +264,7 @@ def _usual_s(trials: Sequence[Trial]) -> float:
 
 
 def _say_space(study: Study) -> None:
-    _say("Searched, and nothing else: " + "; ".join(dimension.describe() for dimension in study.space) + ".")
+    say("Searched, and nothing else: " + "; ".join(dimension.describe() for dimension in study.space) + ".")
 
 
 def _tell_trial(trials: Sequence[Trial], n_trials: int) -> None:
@@ -272,12 +272,7 @@ def _tell_trial(trials: Sequence[Trial], n_trials: int) -> None:
     outcome = f"ended early after {last.epochs} epochs at" if last.pruned else "validation figure"
     left_s = float(np.mean([trial.seconds for trial in trials])) * (n_trials - len(trials))
     left = f"; about {span(left_s)} left" if left_s > 0 else ""
-    _say(
+    say(
         f"Trial {last.number} of {n_trials}: {outcome} {100 * last.figure:.1f} %, {span(last.seconds)}; "
         f"best {100 * best.figure:.1f} % (trial {best.number}){left}"
     )
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()
