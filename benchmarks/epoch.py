@@ -213,6 +213,7 @@ def main() -> None:
 
     torch.set_num_threads(min(given.cores, torch.get_num_threads()))
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as scratch:
+        os.environ.setdefault("EARMARK_CACHE", scratch)
         sounds = find_sounds(given.sounds, scratch)
         sizes = {"rounds": given.rounds, "epochs": given.epochs, "clips": given.clips}
         found = [result for name in given.recipes for result in compare(name, sounds, **sizes)]

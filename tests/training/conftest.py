@@ -50,6 +50,7 @@ TINY_CNN = [
 def _save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs here take milliseconds; a checkpoint after each lets a test kill a run where it likes."""
     monkeypatch.setattr(callbacks, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(callbacks, "SAVE_PAUSE", 0)
 
 
 def make_sound(label: str, seed: int, seconds: float = 0.5) -> np.ndarray:

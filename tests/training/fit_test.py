@@ -6,6 +6,7 @@ import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,24 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert same_weights(model, resumed)
     assert fitted == refitted
     assert read_history(tmp_path / "killed" / "metrics.jsonl") == fitted.history
+
+
+def test_checkpoints_take_no_more_than_a_twentieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epochs of one second, checkpoints of half a second: the first after two seconds, the next ten after it."""
+    clock = [0.0]
+    monkeypatch.setattr(callbacks, "SAVE_EVERY_S", 2.0)
+    monkeypatch.setattr(callbacks, "SAVE_PAUSE", 20)
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: clock[0])
+    sparing, saved = callbacks.SparingSaves(), []
+    for epoch in range(1, 16):
+        clock[0] += 1.0
+        control = SimpleNamespace(should_save=True)
+        sparing.on_epoch_end(None, None, control)
+        if control.should_save:
+            clock[0] += 0.5
+            saved.append(epoch)
+            sparing.on_save(None, None, control)
+    assert saved == [2, 12]
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(

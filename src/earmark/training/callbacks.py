@@ -16,7 +16,8 @@ from earmark.training.journal import Journal
 from earmark.training.processes import count_processes
 from earmark.training.schedule import PlateauFactor
 
-SAVE_EVERY_S = 2.0  # what a kill costs at most, beside the epoch it falls into
+SAVE_EVERY_S = 30.0  # what a kill costs at most, beside the epoch it falls into
+SAVE_PAUSE = 20  # times what a checkpoint takes, before the next
 RAW_WEIGHTS_FILE = "raw_weights.safetensors"
 
 
@@ -79,21 +80,26 @@ class Interruption(TrainerCallback):
 
 
 class SparingSaves(TrainerCallback):
-    """A checkpoint every few seconds, not after every epoch of a few milliseconds, of which it would be the half.
+    """A checkpoint no oftener than it is worth: at most a twentieth of the time goes into them.
 
+    One after every epoch would be half of an epoch of a few milliseconds, and a gigabyte for each of a large network.
     For trainings that keep the last epoch: where one is chosen, the best must have been saved. Comes before the
     journal, which writes with every checkpoint.
     """
 
     def __init__(self) -> None:
-        self._saved_at = time.monotonic()
+        self._saved_at = self._begun_at = time.monotonic()
+        self._cost_s = 0.0
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        if time.monotonic() - self._saved_at < SAVE_EVERY_S:
+        self._begun_at = time.monotonic()
+        if self._begun_at - self._saved_at < max(SAVE_EVERY_S, SAVE_PAUSE * self._cost_s):
             control.should_save = False
-        elif control.should_save:
-            self._saved_at = time.monotonic()
         return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._saved_at = time.monotonic()
+        self._cost_s = self._saved_at - self._begun_at
 
 
 class PlateauJudge(TrainerCallback):

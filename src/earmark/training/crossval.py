@@ -120,7 +120,7 @@ def crossval(
 def resume_crossval(folder: str | Path) -> Run:
     """Continue a cross-validation that was killed; it ends with the figures it would have had uninterrupted.
 
-    Finished folds are kept. The one that was interrupted begins again, or goes on after its last whole epoch where a
+    Finished folds are kept. The one that was interrupted begins again, or goes on after its last checkpoint where a
     network over time is trained.
 
     Raises:
