@@ -239,7 +239,12 @@ def desk(page, shelf, hub, write_native, tmp_path, monkeypatch):
     return tmp_path
 
 
-LONG_PAGES = ("000-gtzan-vit.md", "002-gtzan-hubert.md", "003-gtzan-resnet.md")  # a third of a minute each
+LONG_PAGES = (  # ten to twenty seconds each
+    "000-gtzan-vit.md",
+    "001-urbansound8k-mlp.md",
+    "002-gtzan-hubert.md",
+    "003-gtzan-resnet.md",
+)
 
 
 @pytest.mark.parametrize(

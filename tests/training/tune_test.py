@@ -120,6 +120,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_search_killed_outright_is_continued_to_the_same_end(
     recipe: Recipe, sounds: Path, search, tmp_path: Path
