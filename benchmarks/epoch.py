@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from bound import use_cores
 from results import Result, add_record_option, publish
 
 TARGETS = {"cnn": 1.15, "resnet18": 1.15, "mfcc-mlp": 2.0, "quick": 2.0}
@@ -98,7 +99,7 @@ def train_bare(setting: Setting, learner: Any, epochs: int, forward: Callable[..
     import torch
 
     from earmark.inference.device import choose_device
-    from earmark.training.fit import choose_precision
+    from earmark.training.choices import choose_precision
 
     train = setting.recipe.train
     bf16 = choose_precision(setting.recipe, choose_device()) == "bf16"
@@ -207,11 +208,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     add_record_option(parser)
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
-    import torch
-
-    torch.set_num_threads(min(given.cores, torch.get_num_threads()))
+    use_cores(given.cores)
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as scratch:
         os.environ.setdefault("EARMARK_CACHE", scratch)
         sounds = find_sounds(given.sounds, scratch)

@@ -9,7 +9,6 @@ so that whatever else the machine does meets both.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bound import use_cores
 from results import Result, add_record_option, publish
 
 RATE_HZ = 32_000
@@ -116,11 +116,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     add_record_option(parser)
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
-    import torch
-
-    torch.set_num_threads(given.cores)
+    use_cores(given.cores)
     with tempfile.TemporaryDirectory() as scratch:
         paths = find_sounds(given.folder, scratch, given.files)
         results = [compare(name, paths, given.rounds) for name in RECIPES]

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from bound import use_cores
 from results import Result, add_record_option, publish
 
 LEARNING, HELD_OUT = 4, 5  # of five clips of a class, four train
@@ -381,11 +382,7 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", default=list(JOBS), choices=list(JOBS))
     add_record_option(parser)
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
-    import torch
-
-    torch.set_num_threads(min(given.cores, torch.get_num_threads()))
+    use_cores(given.cores)
     warm_up()
     try:
         if "distilhubert" in given.jobs:

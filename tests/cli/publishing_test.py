@@ -1,10 +1,8 @@
 """The verb push, and what comes back: whatever takes a model takes it by its id on the Hub."""
 
 import json
-import wave
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -12,20 +10,6 @@ from earmark.cli.main import app, run
 
 RATE = 8000
 TINY = [f"audio.sample_rate={RATE}", "front_end.n_fft=256", "front_end.n_mels=16", "model.hidden=[8]", "train.epochs=2"]
-
-
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sounds")
-    for number, label in enumerate(("hiss", "hum")):
-        (folder / label).mkdir()
-        for take in range(10):
-            random = np.random.default_rng((number, take))
-            tone = np.sin(2 * np.pi * random.uniform(200, 400) * np.arange(4000) / RATE) * number
-            with wave.open(str(folder / label / f"{take}.wav"), "wb") as file:
-                file.setparams((1, 2, RATE, 0, "NONE", ""))
-                file.writeframes((1000 * tone + 500 * random.normal(0, 1, 4000)).astype("<i2").tobytes())
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """The verb `tune` and the option `--budget`, as somebody at a terminal meets them."""
 
-import wave
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -17,22 +15,6 @@ TINY = [
     "--set=model.hidden=[8]",
     "--set=train.epochs=2",
 ]
-
-
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of half a second."""
-    folder = tmp_path_factory.mktemp("sounds")
-    for number, label in enumerate(("hiss", "hum")):
-        (folder / label).mkdir()
-        for take in range(10):
-            random = np.random.default_rng((number, take))
-            tone = np.sin(2 * np.pi * random.uniform(200, 400) * np.arange(4000) / RATE) * number
-            samples = np.clip(0.2 * tone + 0.1 * random.normal(0, 1, 4000), -1, 1)
-            with wave.open(str(folder / label / f"{take}.wav"), "wb") as file:
-                file.setparams((1, 2, RATE, 0, "NONE", ""))
-                file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
-    return folder
 
 
 def test_tune_says_what_it_searched_and_ends_with_what_to_do_next(sounds: Path, tmp_path: Path) -> None:
