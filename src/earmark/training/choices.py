@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 import torch
+from torch import nn
 
 from earmark.inference.device import choose_device
 from earmark.training.learners import Learner
@@ -60,6 +61,19 @@ def decide_threads(*, encoded: bool) -> Choice:
     return Choice(str(torch.get_num_threads()), "as many as PyTorch finds, or OMP_NUM_THREADS says")
 
 
+def attends_in_float32(recipe: Recipe, model: nn.Module) -> bool:
+    """Whether attention is better computed in float32 than in the bf16 of the rest: on CPUs, where there is any.
+
+    Example:
+        >>> from earmark.training.recipe import load_recipe
+        >>> attends_in_float32(load_recipe("cnn"), nn.Linear(2, 2))
+        False
+    """
+    device = choose_device()
+    attentive = any("attention" in type(module).__name__.lower() for module in model.modules())
+    return attentive and device.type == "cpu" and choose_precision(recipe, device) == "bf16"
+
+
 def explain_choices(recipe: Recipe, learner: Learner, clips: int) -> list[str]:
     """What was chosen for a training on this machine and why, a line each.
 
@@ -75,6 +89,8 @@ def explain_choices(recipe: Recipe, learner: Learner, clips: int) -> list[str]:
     device = choose_device()
     chosen = {"Device": Choice(device.type.upper(), _tell_device(device))}
     chosen["Precision"] = decide_precision(recipe, device)
+    if attends_in_float32(recipe, learner.trained()):
+        chosen["Attention"] = Choice("fp32", "its bf16 backward pass takes twice as long on CPUs, up to 640 positions")
     chosen["Memory layout"] = _tell_layout(learner)
     if device.type == "cpu":
         chosen["Threads"] = decide_threads(encoded=learner.encodes_once)

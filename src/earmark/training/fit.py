@@ -1,9 +1,6 @@
 """One training, on Transformers' Trainer: a learner, some clips to learn from, perhaps some to choose by."""
 
-import gc
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +25,12 @@ from earmark.training.callbacks import (
     SparingSaves,
     WeightAverage,
 )
-from earmark.training.choices import choose_precision, decide_threads
+from earmark.training.choices import choose_precision
 from earmark.training.journal import Journal, OnRecord, Record
 from earmark.training.learners import EncodedHead, Learner
 from earmark.training.processes import count_processes, share_batch
 from earmark.training.recipe import Recipe
+from earmark.training.surroundings import prepare_process
 from earmark.training.trainer import ClassificationTrainer, measure_accuracy, measure_map
 
 EVALUATION_BATCH = 32
@@ -149,7 +147,7 @@ def fit_model(
     )
     trainer.remove_callback(_printer())
     try:
-        with interruption.listen(), hide_progress(), _threads(encoded=encoded is not None), _frozen_garbage():
+        with interruption.listen(), hide_progress(), prepare_process(recipe, trained, encoded=encoded is not None):
             trainer.train(resume_from_checkpoint=checkpoint)
     finally:
         journal.close()
@@ -169,30 +167,6 @@ def _choose_callbacks(
     if validating:
         chosen.append(Patience(early_stopping_patience=recipe.train.patience))
     return chosen
-
-
-@contextmanager
-def _frozen_garbage() -> Iterator[None]:
-    """What is there before a training is passed over by the garbage collector.
-
-    The Trainer collects in full before it starts: 0.35 s over the half million objects of the imports, for each of the
-    fifty short trainings of a cross-validation.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@contextmanager
-def _threads(*, encoded: bool) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(decide_threads(encoded=encoded).value))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _lay_out(
