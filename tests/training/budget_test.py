@@ -58,7 +58,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, waveforms: ClipWaveforms):
 
     def plan(seconds: float, recipe: Recipe | None = None, decoded_at_s: float = 10.0):
         asked.clear()
-        chosen = open_budget(seconds, recipe, ["train.batch_size=4"])
+        chosen = open_budget(seconds, recipe, ["train.batch_size=4", "train.epochs=60"])
         settled = chosen.candidates[0]
         settled = replace(settled, audio=replace(settled.audio, sample_rate=RATE))
         clock["s"] = 10.0

@@ -18,8 +18,10 @@ from earmark.training.recipe import Recipe
 
 LONGEST_IN_FLOAT32 = 640  # positions; from some 700 on attention in bf16 is the faster
 
-# What `mallopt` of the GNU C library calls them, and what they are where nobody says otherwise.
-TRIM_THRESHOLD, USUAL_TRIM_THRESHOLD = -1, 128 * 1024
+# What `mallopt` of the GNU C library calls them, and what they come to by themselves in a process with large tensors;
+# once one of them was set, they no longer move, and from their beginnings all that follows would be slower.
+TRIM_THRESHOLD, USUAL_TRIM_THRESHOLD = -1, 64 << 20
+MMAP_THRESHOLD, USUAL_MMAP_THRESHOLD = -3, 32 << 20
 MMAP_MAX, USUAL_MMAP_MAX = -4, 65_536
 
 
@@ -115,6 +117,7 @@ def _keep_memory() -> Iterator[None]:
         yield
     finally:
         library.mallopt(MMAP_MAX, USUAL_MMAP_MAX)
+        library.mallopt(MMAP_THRESHOLD, USUAL_MMAP_THRESHOLD)
         library.mallopt(TRIM_THRESHOLD, USUAL_TRIM_THRESHOLD)
         library.malloc_trim(0)
 
