@@ -7,8 +7,8 @@ Layout, in the user's cache folder (or ``EARMARK_CACHE``)::
     store/32000hz/<random>.lease     which of them a process is using; see `earmark.data.store_room`
 
 Samples are written and flushed before the index that names them replaces the old one by renaming: a killed run costs
-at most the files since the last commit, never a wrong answer. Decoding runs in worker processes, each of which appends
-to a shard of its own, so nothing large travels between processes.
+at most the files since the last commit, never a wrong answer. Decoding runs in worker processes and in this one, each
+of which appends to a shard of its own, so nothing large travels between processes.
 """
 
 import multiprocessing
@@ -17,8 +17,9 @@ import secrets
 import signal
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -109,7 +110,8 @@ class Store:
 
         Args:
             paths: Files; each is looked at once.
-            workers: Worker processes; one for each core by default, none for a handful of files.
+            workers: Processes that decode, this one among them; one for each core by default, this one alone for a
+                handful of files.
             on_progress: Called with (files done, files to decode) as the work goes on.
 
         Returns:
@@ -239,12 +241,21 @@ def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: i
         # A shard and an index of its own each time: this process may have prepared other files before.
         yield from _decode_into(*_open_desk(os.getpid(), str(folder)), paths, folder, sample_rate)
         return
-    tasks = [paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK)]
+    tasks = deque(paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK))
+    desk = _open_desk(os.getpid(), str(folder))
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
-            for results in pool.map(_decode_task, tasks, [str(folder)] * len(tasks), [sample_rate] * len(tasks)):
-                yield from results
+        with ProcessPoolExecutor(workers - 1, mp_context=context, initializer=_ignore_interrupt) as pool:
+            running: set[Future[list[_Decoded]]] = set()
+            while tasks or running:
+                while tasks and len(running) < 2 * workers:
+                    running.add(pool.submit(_decode_task, tasks.popleft(), str(folder), sample_rate))
+                # This process decodes, too: the others take a third of a second to start.
+                if tasks:
+                    yield from _decode_into(*desk, tasks.popleft(), folder, sample_rate)
+                done, running = wait(running, timeout=0 if tasks else None, return_when=FIRST_COMPLETED)
+                for task in done:
+                    yield from task.result()
     except BrokenProcessPool as error:
         raise RunError(
             "A decoding process died (out of memory, or a script without `if __name__ == '__main__':`); "
