@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from earmark.models.backbones import TimmNetwork
 from earmark.training import choices, surroundings
-from earmark.training.choices import attends_in_float32
+from earmark.training.choices import LONGEST_IN_FLOAT32, attends_in_float32
 from earmark.training.recipe import Recipe, load_recipe
-from earmark.training.surroundings import LONGEST_IN_FLOAT32, AttentionInFloat32, prepare_process
+from earmark.training.surroundings import AttentionInFloat32, prepare_process
 
 
 @pytest.fixture

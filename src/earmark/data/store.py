@@ -237,12 +237,12 @@ def _try_hash(path: str) -> str:
 
 def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: int | None) -> Iterator[_Decoded]:
     workers = min(count_cores(), -(-len(paths) // FILES_PER_TASK)) if workers is None else workers
+    # A shard and an index of its own each time: this process may have prepared other files before.
+    desk = _open_desk(os.getpid(), str(folder))
     if workers < 2 or len(paths) < FEW_FILES:
-        # A shard and an index of its own each time: this process may have prepared other files before.
-        yield from _decode_into(*_open_desk(os.getpid(), str(folder)), paths, folder, sample_rate)
+        yield from _decode_into(*desk, paths, folder, sample_rate)
         return
     tasks = deque(paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK))
-    desk = _open_desk(os.getpid(), str(folder))
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers - 1, mp_context=context, initializer=_ignore_interrupt) as pool:

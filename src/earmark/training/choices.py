@@ -10,9 +10,10 @@ from earmark.training.learners import Learner
 from earmark.training.processes import count_processes, share_batch
 from earmark.training.recipe import Recipe
 
-# Measured on mfcc-mlp and cnn: epochs of the one become a third longer; over 60 epochs of 320 clips the other gains
-# what the compilation costs.
-COMPILATION = "compiling takes about 40 s of a core, and small networks gain no more than that or become slower"
+# Measured on mfcc-mlp and cnn: epochs of the one become a third longer; those of the other a twelfth shorter, and over
+# 100 epochs of 320 clips that is half of what the compilation costs.
+COMPILATION = "compiling takes about 40 s of a core, and small networks gain less than that or become slower"
+LONGEST_IN_FLOAT32 = 640  # positions; from some 700 on attention in bf16 is the faster
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ def explain_choices(recipe: Recipe, learner: Learner, clips: int) -> list[str]:
     device = choose_device()
     chosen = {"Device": Choice(device.type.upper(), _tell_device(device))}
     chosen["Precision"] = decide_precision(recipe, device)
-    if attends_in_float32(recipe, learner.trained()):
-        chosen["Attention"] = Choice("fp32", "its bf16 backward pass takes twice as long on CPUs, up to 640 positions")
+    if attends_in_float32(recipe, learner.model):
+        chosen["Attention"] = Choice(
+            "fp32", f"up to {LONGEST_IN_FLOAT32} positions its bf16 gradients take twice as long on CPUs"
+        )
     chosen["Memory layout"] = _tell_layout(learner)
     if device.type == "cpu":
         chosen["Threads"] = decide_threads(encoded=learner.encodes_once)

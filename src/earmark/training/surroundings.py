@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from earmark.training.choices import attends_in_float32, decide_threads
+from earmark.inference.device import use_threads
+from earmark.training.choices import LONGEST_IN_FLOAT32, attends_in_float32, decide_threads
 from earmark.training.recipe import Recipe
-
-LONGEST_IN_FLOAT32 = 640  # positions; from some 700 on attention in bf16 is the faster
 
 # What `mallopt` of the GNU C library calls them, and what they come to by themselves in a process with large tensors;
 # once one of them was set, they no longer move, and from their beginnings all that follows would be slower.
@@ -39,7 +38,7 @@ def prepare_process(recipe: Recipe, model: nn.Module, *, encoded: bool) -> Itera
         ...     trainer.train()
     """
     with ExitStack() as stack:
-        stack.enter_context(_set_threads(encoded=encoded))
+        stack.enter_context(use_threads(int(decide_threads(encoded=encoded).value)))
         stack.enter_context(_freeze_garbage())
         if not encoded:
             stack.enter_context(_keep_memory())
@@ -74,16 +73,6 @@ class AttentionInFloat32(TorchFunctionMode):
 
 def _widen(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-@contextmanager
-def _set_threads(*, encoded: bool) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(decide_threads(encoded=encoded).value))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
