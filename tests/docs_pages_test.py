@@ -244,6 +244,7 @@ LONG_PAGES = (  # ten to twenty seconds each
     "001-urbansound8k-mlp.md",
     "002-gtzan-hubert.md",
     "003-gtzan-resnet.md",
+    "onnx.md",
 )
 
 
