@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import set_seed
 
 from earmark.data.layouts import read_clips
 from earmark.data.splits import split_clips
@@ -56,6 +57,7 @@ def validate(sounds: str, recipe_name: str, overrides: list[str], fold: int, see
     waveforms = load_waveforms(clips, sample_rate=recipe.audio.sample_rate)
     recipe = fit_window(replace(recipe, train=replace(recipe.train, select="last")), waveforms)
     split = split_clips(waveforms.clips, validation=True, test_fold=fold, seed=seed)
+    set_seed(seed)  # the weights to begin with, too
     learner = build_learner(recipe, waveforms.clips.labels, multi_label=False)
     began = time.perf_counter()
     fit_model(
