@@ -146,6 +146,17 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "Traceback" not in err
 
 
+def test_nothing_is_searched_for_garbage_when_a_verb_has_ended() -> None:
+    """With torch imported that takes longer than many a verb."""
+    # What is registered first is called last.
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 1000)); "
+        "from earmark.cli.main import run; run()"
+    )
+    told = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "True"
+
+
 def test_recipes_are_listed_with_one_line_each(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
