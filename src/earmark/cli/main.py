@@ -96,7 +96,11 @@ def _leave() -> None:
     if sys.stderr is not None:
         # Nothing speaks any more but soxr's binding, of each of its types that was not collected.
         sys.stderr.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        _silence(2)
+
+
+def _silence(descriptor: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def run() -> None:
@@ -120,7 +124,7 @@ def run() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe went away, as `| head` does; nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout.fileno())
         sys.exit(141)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in LEFT_OUT:
