@@ -69,6 +69,17 @@ def test_both_languages_show_the_same_code_and_figures():
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_every_ratio_of_speed_stands_in_the_results(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    speed = text[text.index("benchmarks/features.py SOUNDS") : text.index("benchmarks/RESULTS.md")]
+    results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    medians = set(re.findall(r"\| (\d+\.\d\d) \(", results))
+    quoted = set(re.findall(r"\d+\.\d\d", speed))
+    assert len(quoted) > 10
+    assert quoted <= medians, sorted(quoted - medians)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_tree_names_every_source_file(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     tree = text[text.index("src/earmark/") :]
