@@ -63,8 +63,8 @@ $(BENCH_READY): requirements-bench.lock $(READY)
 SOUNDS ?=
 bench: $(BENCH_READY)  ## the claims of speed, each as a ratio (hours)
 	$(BENCH)/bin/python benchmarks/features.py $(SOUNDS) --record     # 15
-	$(BENCH)/bin/python benchmarks/epoch.py --record                  # see the script
-	$(BENCH)/bin/python benchmarks/tutorials.py --record              # see the script
+	$(BENCH)/bin/python benchmarks/epoch.py --record                  # 12
+	$(BENCH)/bin/python benchmarks/tutorials.py --record              # 5
 	$(BENCH)/bin/python benchmarks/predict.py $(SOUNDS) --record      # 5
 	$(BENCH)/bin/python benchmarks/startup.py --record                # 5
 	$(BENCH)/bin/python benchmarks/memory.py --record                 # 5

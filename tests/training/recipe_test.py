@@ -60,7 +60,16 @@ def test_the_toml_states_every_setting_that_means_something(name: str) -> None:
         assert section == "front_end" or set(tables[section]) == names
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not load_recipe(name).brings_features])
+# At full size these two take five seconds each; `shipped_test` trains every recipe scaled down.
+LARGE = {"tutorial-resnext101", "tutorial-vit"}
+OURS = [
+    pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+    for name in NAMES
+    if not load_recipe(name).brings_features
+]
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_a_shipped_recipe_builds_a_model_that_answers(name: str) -> None:
     recipe = load_recipe(name, ["audio.window_s=1.0", "audio.sample_rate=22050"])
     assert isinstance(recipe.audio.sample_rate, int)
