@@ -10,14 +10,15 @@ import pytest
 
 from earmark.data.clips import Clips
 from earmark.data.splits import Split, split_clips
-from earmark.data.waveforms import ClipWaveforms
+from earmark.data.waveforms import ClipWaveforms, load_waveforms
 from earmark.errors import RecipeError, RunError
 from earmark.training import budget as module
+from earmark.training import rehearsal
 from earmark.training.budget import Budget, list_candidates, open_budget, parse_budget
 from earmark.training.build import fit_window
 from earmark.training.learners import build_learner
 from earmark.training.recipe import Recipe, load_recipe
-from earmark.training.rehearsal import Costs, EndCosts, hear_sample, measure_costs
+from earmark.training.rehearsal import Costs, EndCosts, expect_decoding, hear_sample, measure_costs
 from earmark.training.run import train
 
 RATE = 8000
@@ -32,7 +33,7 @@ def test_times_are_read_as_people_write_them(text: str, seconds: float) -> None:
     assert parse_budget(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "10 minutes", "0", "0m", "-5m", "5m1h", "nan"])
+@pytest.mark.parametrize("text", ["", "soon", "10 minutes", "0", "0m", "-5m", "5m1h", "1h30", "nan"])
 def test_what_is_no_time_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(RunError, match="is no time; write it as 90s, 10m, 1h30m, or plain seconds"):
         parse_budget(text)
@@ -43,7 +44,8 @@ def planned(monkeypatch: pytest.MonkeyPatch, waveforms: ClipWaveforms):
     """Plans a budget where everything costs what is said here, and the clock stands at ten seconds."""
     clock = {"s": 10.0}
     monkeypatch.setattr(Budget, "spent_s", property(lambda self: clock["s"]))
-    monkeypatch.setattr(module, "hear_sample", lambda clips, *, sample_rate: (waveforms, 0.0))
+    monkeypatch.setattr(module, "hear_sample", lambda clips, *, sample_rate: waveforms)
+    monkeypatch.setattr(module, "expect_decoding", lambda clips, few: 0.0)
     monkeypatch.setattr(module, "measure_end", lambda learner, few: END)
     window_s = fit_window(load_recipe("cnn"), waveforms).audio.window_s
     asked = []
@@ -153,11 +155,34 @@ def test_what_sums_clips_up_costs_the_same_whatever_the_window() -> None:
     assert costs.scale(10.0) == replace(costs, window_s=10.0)
 
 
-def test_the_sample_holds_every_class_and_costs_nothing_where_it_was_decoded(clips: Clips, waveforms) -> None:
-    few, _ = hear_sample(clips, sample_rate=RATE)
+def test_the_sample_holds_every_class(clips: Clips) -> None:
+    few = hear_sample(clips, sample_rate=RATE)
     assert set(few.clips.table["label"]) == set(clips.labels)
     assert len(few) < len(clips)
-    assert hear_sample(clips, sample_rate=RATE)[1] == 0.0
+
+
+def test_decoding_costs_what_is_not_stored_yet(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample that an earlier attempt has decoded says nothing about the other files."""
+    monkeypatch.setenv("EARMARK_CACHE", str(tmp_path))
+    monkeypatch.setattr(rehearsal, "_time", lambda work: (work(), 10.0))
+    monkeypatch.setattr(rehearsal, "count_decoders", lambda files: 1)
+    for _ in range(2):
+        few = hear_sample(clips, sample_rate=RATE)
+        assert expect_decoding(clips, few) == 10.0 * (len(clips) - len(few)) > 0
+    load_waveforms(clips, sample_rate=RATE)
+    assert expect_decoding(clips, few) == 0.0
+
+
+def test_a_timing_that_takes_too_long_is_given_up(waveforms: ClipWaveforms, tiny_quick: Recipe) -> None:
+    assert measure_costs(tiny_quick, waveforms, most_s=0.0) is None
+
+
+def test_a_budget_that_not_even_the_timing_fits_is_refused(planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measure_costs", lambda recipe, few, *, most_s: None)
+    with pytest.raises(
+        RunError, match=r"^A budget of 50 s is too small for quick on this machine: decoding and a few "
+    ):
+        planned(50)
 
 
 def test_only_what_computes_features_once_pays_for_them_once(

@@ -146,6 +146,11 @@ class Store:
             self._lease.hold(place.shard for place in preparation.stored.values())
         return preparation
 
+    def count_missing(self, paths: Iterable[str]) -> int:
+        """How many of the files would be decoded by `prepare`."""
+        index = StoreIndex.load(self.folder)
+        return sum(index.find_key(path) is None for path in dict.fromkeys(paths))
+
     def read(self, place: Stored, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Samples ``start`` to ``stop`` of a stored file: a read-only view, float32, nothing copied or decoded."""
         samples = self._maps.get(place.shard)
@@ -212,6 +217,11 @@ class Store:
                 shard.unlink(missing_ok=True)
 
 
+def count_decoders(files: int) -> int:
+    """How many processes decode so many files, unless told."""
+    return 1 if files < FEW_FILES else min(count_cores(), -(-files // FILES_PER_TASK))
+
+
 def _find_stored(index: StoreIndex, paths: Iterable[str], preparation: Preparation) -> list[str]:
     """Note where files lie that are stored; the others are given back."""
     missing = []
@@ -236,7 +246,7 @@ def _try_hash(path: str) -> str:
 
 
 def _decode_all(paths: Sequence[str], folder: Path, sample_rate: int, workers: int | None) -> Iterator[_Decoded]:
-    workers = min(count_cores(), -(-len(paths) // FILES_PER_TASK)) if workers is None else workers
+    workers = count_decoders(len(paths)) if workers is None else workers
     # A shard and an index of its own each time: this process may have prepared other files before.
     desk = _open_desk(os.getpid(), str(folder))
     if workers < 2 or len(paths) < FEW_FILES:
@@ -298,7 +308,7 @@ def _decode_file(path: str, shard: BinaryIO, shard_name: str, sample_rate: int, 
             return _Decoded(path, key, *index.places[key], index.remarks.get(key, ""), "")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SoundWarning)
-            length = sum(_write_block(block, shard) for block in _decode_blocks(path, sample_rate))
+            length = sum(_write_block(block, shard) for block in decode_blocks(path, sample_rate))
         shard.flush()
     except SoundError as error:
         shard.seek(offset * SAMPLE_BYTES)
@@ -317,7 +327,8 @@ def _cannot_keep(place: object, error: OSError) -> RunError:
     )
 
 
-def _decode_blocks(path: str, sample_rate: int) -> Iterator[np.ndarray]:
+def decode_blocks(path: str, sample_rate: int) -> Iterator[np.ndarray]:
+    """The samples of a file, mono: all at once, or block by block where it is large."""
     if os.path.isfile(path) and os.path.getsize(path) > WHOLE_FILE_BYTES:
         yield from stream(path, sample_rate=sample_rate)
     else:

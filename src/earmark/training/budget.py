@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from earmark.cores import count_cores
 from earmark.data.clips import Clips
 from earmark.data.splits import Split
 from earmark.data.waveforms import ClipWaveforms
@@ -21,7 +20,7 @@ from earmark.training.build import fit_window
 from earmark.training.learners import STATISTICS_CLIPS
 from earmark.training.leaving_out import FEWEST_CLIPS, ROUNDS
 from earmark.training.recipe import Recipe, load_recipe
-from earmark.training.rehearsal import Costs, EndCosts, hear_sample, measure_costs, measure_end
+from earmark.training.rehearsal import Costs, EndCosts, expect_decoding, hear_sample, measure_costs, measure_end
 from earmark.training.search_space import apply_values
 from earmark.training.sections import TrainSection
 
@@ -37,12 +36,11 @@ WORTHWHILE_SHARE = 0.5  # of the budget, to be spare before a costlier candidate
 LEAST_EPOCHS = 10
 LEAST_STEPS = 300
 LEAST_GIVEN_EPOCHS = 3  # of a recipe that somebody asked for
-WORKER_START_S = 2.0  # of the processes that decode
 ROUND_UP_S = 5
 TOLD_FROM_S = 5.0
 TINY_S = 1e-9
 
-_PARTS = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_PARTS = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
 def parse_budget(text: str) -> float:
@@ -55,7 +53,9 @@ def parse_budget(text: str) -> float:
         >>> parse_budget("90s"), parse_budget("10m"), parse_budget("1h30m"), parse_budget("45")
         (90.0, 600.0, 5400.0, 45.0)
     """
-    found = _PARTS.fullmatch(text.strip().lower().replace(" ", ""))
+    written = text.strip().lower().replace(" ", "")
+    # A bare number counts seconds only where it stands alone: 1h30 is not half a minute after the hour.
+    found = _PARTS.fullmatch(f"{written}s" if written.replace(".", "", 1).isdecimal() else written)
     parts = found.groups(default="0") if found else ("0", "0", "0")
     seconds = sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=True))
     if seconds <= 0:
@@ -156,15 +156,12 @@ class Budget:
         """
         self.candidates = [_settle(recipe, settled) for recipe in self.candidates]
         assert isinstance(settled.audio.sample_rate, int)
-        few, file_s = hear_sample(clips, sample_rate=settled.audio.sample_rate)
-        parts = _count_parts(split, clips)
-        files = clips.table["path"].nunique()
-        workers = min(count_cores(), files)
-        decode_s = files * file_s / workers + WORKER_START_S * (workers > 1) if file_s else 0.0
+        few = hear_sample(clips, sample_rate=settled.audio.sample_rate)
+        parts, decode_s = _count_parts(split, clips), expect_decoding(clips, few)
+        most_s = self.seconds - self.spent_s - decode_s
         # From the cheapest on, as long as timing the next leaves the time that those timed before need.
-        slack_s = float("inf")
         for place in reversed(range(len(self.candidates))):
-            measured = measure_costs(self.candidates[place], few, most_s=TIMING_SHARE * slack_s)
+            measured = measure_costs(self.candidates[place], few, most_s=most_s)
             if measured is None:
                 break
             self._costs[place], learner = measured
@@ -176,6 +173,12 @@ class Budget:
             slack_s = self.seconds - self.spent_s - decode_s - least_s
             if slack_s < WORTHWHILE_SHARE * self.seconds:
                 break
+            most_s = TIMING_SHARE * slack_s
+        if not self._costs:
+            raise RunError(
+                f"A budget of {span(self.seconds)} is too small for {self.candidates[-1].name} on this machine: "
+                "decoding and a few steps, to learn what they cost, take longer than that."
+            )
         if decode_s > TOLD_FROM_S:
             say(f"Decoding takes about {span(decode_s)} of the budget of {span(self.seconds)}.")
 

@@ -3,16 +3,18 @@
 import io
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from earmark.data.clips import Clips
-from earmark.data.store import FEW_FILES
+from earmark.data.store import FEW_FILES, count_decoders, decode_blocks
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
 from earmark.evaluation.evaluate import Answers, ask_model, load_sound
 from earmark.evaluation.report import render_report
@@ -21,9 +23,7 @@ from earmark.evaluation.report_reasons import explain_mistakes
 from earmark.evaluation.sound_sample import sample_clips
 from earmark.inference.classifier import Classifier
 from earmark.inference.torch_network import TorchNetwork
-from earmark.sound.decode import decode
 from earmark.sound.level import measure_level_db
-from earmark.sound.resample import resample
 from earmark.training.build import fit_window, save_model
 from earmark.training.fit import encode_clips, fit_model
 from earmark.training.journal import Record
@@ -35,8 +35,13 @@ CLIPS = 2 * (FEW_FILES - 1)  # decoded in two lots, each small enough to be deco
 EPOCHS = 3  # of the first short training; the first of a training's epochs is slower and does not count
 FEWEST_BATCHES, MOST_BATCHES = 2, 40  # of the second's epochs; the first's have one: the difference is theirs
 LONGER_EPOCHS = 4  # of the second
+DECODER_START_S = 2.0  # of the processes that decode
 LONG_S = 2.0  # what takes so long is not done twice to be timed
 LONGER_EPOCH_S = 0.4  # where batches are so short that more of them fit into it
+
+
+class _OutOfTimeError(Exception):
+    """Timing took longer than it may."""
 
 
 @dataclass(frozen=True)
@@ -100,28 +105,39 @@ class EndCosts:
     page_s: float
 
 
-def hear_sample(clips: Clips, *, sample_rate: int) -> tuple[ClipWaveforms, float]:
-    """A few clips of several classes, decoded into the store, and what a file costs to decode here.
+def hear_sample(clips: Clips, *, sample_rate: int) -> ClipWaveforms:
+    """A few clips of several classes, decoded into the store; those of them that can be heard.
 
     Args:
         clips: All of them.
         sample_rate: Hz.
-
-    Returns:
-        The clips that can be heard, and seconds a file; 0 where the files were decoded before.
     """
     table = clips.table.sample(frac=1.0, random_state=0)
     turn = table.groupby("label").cumcount()
     chosen = table.assign(turn=turn).sort_values("turn", kind="stable").head(CLIPS).drop(columns="turn")
     # In two lots, so small that no processes are started for them.
     halves = [chosen.iloc[: CLIPS // 2], chosen]
-    heard = [load_waveforms(_take(clips, half), sample_rate=sample_rate) for half in halves]
-    if not heard[-1].decoded:
-        return heard[-1], 0.0
-    # Decoded once more to be timed: keeping a few files in the store costs as much as keeping many.
-    paths = list(dict.fromkeys(heard[-1].clips.table["path"]))
-    _, seconds = _time(lambda: [resample(*decode(path), sample_rate) for path in paths])
-    return heard[-1], seconds / len(paths)
+    return [load_waveforms(_take(clips, half), sample_rate=sample_rate) for half in halves][-1]
+
+
+def expect_decoding(clips: Clips, few: ClipWaveforms) -> float:
+    """Seconds that decoding will take what the store has not yet.
+
+    Args:
+        clips: All of them.
+        few: Some of them, which are decoded once more to be timed: keeping few files in the store costs as much as
+            keeping many, and they may have been in it.
+    """
+    missing = few.store.count_missing(clips.table["path"])
+    if not missing:
+        return 0.0
+    seconds: list[float] = []
+    for path in dict.fromkeys(few.clips.table["path"]):
+        seconds.append(_time(partial(_hear_through, path, few.store.sample_rate))[1])
+        if sum(seconds) > LONG_S:
+            break
+    decoders = count_decoders(missing)
+    return missing * float(np.mean(seconds)) / decoders + DECODER_START_S * (decoders > 1)
 
 
 def measure_costs(
@@ -132,8 +148,8 @@ def measure_costs(
     Args:
         recipe: With its rate settled.
         waveforms: A few clips.
-        most_s: Seconds that the timing itself may take; nothing is returned if the first steps show that it would
-            take longer.
+        most_s: Seconds that the timing itself may take; nothing is returned if its steps take longer, or its first
+            ones show that they would.
     """
     began = time.perf_counter()
     recipe = fit_window(recipe, waveforms)
@@ -141,12 +157,15 @@ def measure_costs(
     encoded, encode_s = None, 0.0
     if learner.encodes_once:
         encoded, encode_s = _time_warm(lambda: encode_clips(learner, waveforms))
-    one = _time_epochs(learner, waveforms, recipe, encoded, batches=1, epochs=EPOCHS)
-    batches = int(np.clip(LONGER_EPOCH_S / one[1], FEWEST_BATCHES, MOST_BATCHES))
-    spent_s, longer_s = time.perf_counter() - began, LONGER_EPOCHS * batches * one[1]
-    if spent_s + longer_s + one[1] > most_s:
+    time_epochs = partial(_time_epochs, learner, waveforms, recipe, encoded, stop_at=began + most_s)
+    try:
+        one = time_epochs(batches=1, epochs=EPOCHS)
+        batches = int(np.clip(LONGER_EPOCH_S / one[1], FEWEST_BATCHES, MOST_BATCHES))
+        if time.perf_counter() - began + (LONGER_EPOCHS * batches + 1) * one[1] > most_s:
+            return None
+        more = time_epochs(batches=batches, epochs=LONGER_EPOCHS)
+    except _OutOfTimeError:
         return None
-    more = _time_epochs(learner, waveforms, recipe, encoded, batches=batches, epochs=LONGER_EPOCHS)
     batch_s = max((more[1] - one[1]) / (batches - 1), 0.0) or one[1]
     begin_s = max((more[0] - one[0]) / ((batches - 1) * recipe.train.batch_size), 0.0)
     rows = np.arange(len(waveforms))
@@ -187,15 +206,28 @@ def measure_end(learner: Learner, waveforms: ClipWaveforms) -> EndCosts:
 
 
 def _time_epochs(
-    learner: Learner, waveforms: ClipWaveforms, recipe: Recipe, encoded: Any, *, batches: int, epochs: int
+    learner: Learner,
+    waveforms: ClipWaveforms,
+    recipe: Recipe,
+    encoded: Any,
+    *,
+    batches: int,
+    epochs: int,
+    stop_at: float,
 ) -> tuple[float, float]:
-    """Seconds until the first epoch begins, about, and of an epoch of so many batches: the median without the first."""
+    """Seconds until the first epoch begins, about, and of an epoch of so many batches: the median without the first.
+
+    Raises:
+        _OutOfTimeError: an epoch ended after ``stop_at``, by `time.perf_counter`.
+    """
     rows = np.resize(np.arange(len(waveforms)), batches * recipe.train.batch_size)
     short = replace(recipe, train=replace(recipe.train, epochs=epochs, max_steps=0, select="last"))
     ends: list[float] = []
 
     def note(record: Record) -> None:
         ends.append(time.perf_counter())
+        if ends[-1] > stop_at:
+            raise _OutOfTimeError
 
     began = time.perf_counter()
     # Its lines on standard error would be taken for the training's.
@@ -246,6 +278,11 @@ def _time_page(answers: Answers) -> tuple[float, float]:
     row = {str(name): value for name, value in answers.table.iloc[-1].items()}
     _, draw_s = _time(lambda: make_card(row, load_sound, with_waveform=True))
     return draw_s, max(bare_s - draw_s, 0.0)
+
+
+def _hear_through(path: str, sample_rate: int) -> None:
+    """Decode a file and keep nothing."""
+    deque(decode_blocks(path, sample_rate), maxlen=0)
 
 
 def _time(work: Callable[[], Any]) -> tuple[Any, float]:
