@@ -37,7 +37,16 @@ def test_tune_takes_sounds_or_a_search_to_continue(arguments: list[str]) -> None
     assert "give the sounds to search on, or --resume SEARCH" in " ".join(done.stderr.replace("│", " ").split())
 
 
-def test_a_run_that_is_continued_takes_no_budget() -> None:
-    done = CliRunner().invoke(app, ["train", "--resume", "run", "--budget", "1m"])
+@pytest.mark.parametrize(
+    ("call", "dropped"),
+    [
+        ("train --resume run --budget 1m", "--budget"),
+        ("train --resume run --explain -s train.epochs=9 --seed 1", "--set, --seed"),
+        ("crossval --resume run --refit", "--refit"),
+        ("tune --resume search --trials 9 --budget 1m --recipe quick", "--recipe"),
+    ],
+)
+def test_what_is_continued_takes_no_other_settings(call: str, dropped: str) -> None:
+    done = CliRunner().invoke(app, call.split())
     assert done.exit_code == 2
-    assert "keeps its epochs; leave --budget out" in " ".join(done.stderr.replace("│", " ").split())
+    assert f"keeps what it began with; leave {dropped} out" in " ".join(done.stderr.replace("│", " ").split())

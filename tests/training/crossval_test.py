@@ -317,7 +317,7 @@ def test_what_is_no_cross_validation_is_not_continued(
         resume_crossval(tmp_path)
     shutil.copytree(quick_run.folder, tmp_path / "run")
     (tmp_path / "run" / "report.json").unlink()
-    with pytest.raises(RunError, match="is no cross-validation; continue it with `earmark train --resume"):
+    with pytest.raises(RunError, match="is a training; continue it with `earmark train --resume"):
         resume_crossval(tmp_path / "run")
     patch = break_off(1)
     with pytest.raises(OSError, match="disk full"):

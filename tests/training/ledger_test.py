@@ -31,6 +31,14 @@ def test_readings_of_the_same_clips_are_counted(waveforms: ClipWaveforms, tmp_pa
     assert {"time", "run", "verb", "fingerprint", "clips"} == set(lines[0])
 
 
+def test_a_run_that_is_continued_reads_once(waveforms: ClipWaveforms, tmp_path: Path) -> None:
+    rows, kept = np.arange(6), tmp_path / "a" / "checkpoints" / "reading.json"
+    (tmp_path / "a").mkdir()
+    told = [record_reading(tmp_path / "a", "train", waveforms, rows, kept=kept) for _ in range(2)]
+    assert told[0] == told[1]
+    assert told[0]["reads"] == len(read_ledger(tmp_path / "ledger.jsonl")) == 1
+
+
 def test_the_first_reading_is_the_first(waveforms: ClipWaveforms, tmp_path: Path) -> None:
     told = record_reading(tmp_path / "a", "train", waveforms, FIRST)
     assert told["sentence"] == "These test clips were read for the first time."

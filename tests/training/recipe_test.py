@@ -82,6 +82,12 @@ def test_a_shipped_recipe_builds_a_model_that_answers(name: str) -> None:
     assert torch.isfinite(logits).all()
 
 
+def test_overrides_are_laid_over_a_recipe_in_hand() -> None:
+    recipe = load_recipe("cnn", ["train.epochs=3"])
+    assert load_recipe(recipe) == recipe
+    assert load_recipe(recipe, ["train.batch_size=8"]) == load_recipe("cnn", ["train.epochs=3", "train.batch_size=8"])
+
+
 def test_overrides_take_every_kind_of_value() -> None:
     recipe = load_recipe(
         "cnn",

@@ -173,7 +173,7 @@ def test_a_run_killed_outright_is_continued_to_the_same_end(quick_run: Run, soun
         train(str(sounds), "quick", out=tmp_path / "run")
     run = resume(tmp_path / "run")
     assert same_results(quick_run, run)
-    for key in ("metrics", "protocol", "history", "notes", "seed"):
+    for key in ("metrics", "protocol", "history", "notes", "seed", "data"):
         assert run.report[key] == quick_run.report[key]
     assert not (run.folder / "checkpoints").exists()
     with pytest.raises(RunError, match=r"is finished; its report is .*report\.html"):

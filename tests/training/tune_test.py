@@ -18,9 +18,10 @@ from earmark.data.store import Store
 from earmark.data.waveforms import ClipWaveforms
 from earmark.errors import RunError
 from earmark.training import trials as module
+from earmark.training.crossval import resume_crossval
 from earmark.training.fit import Fitted
 from earmark.training.recipe import Recipe, list_recipes, load_recipe, to_toml
-from earmark.training.run import train
+from earmark.training.run import resume, train
 from earmark.training.search_space import apply_values, find_space
 from earmark.training.trials import Study, Trial, choose_best, run_trial
 from earmark.training.tune import resume_tune, tune
@@ -147,8 +148,14 @@ def test_a_budget_ends_a_search_and_more_trials_can_be_added(
 
 
 def test_what_is_no_search_is_not_continued(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="holds no search to continue; start one with `earmark tune`"):
+    with pytest.raises(RunError, match=r"holds no run to continue \(no run\.json\); start one with `earmark tune`"):
         resume_tune(tmp_path)
+
+
+def test_a_search_is_continued_by_its_own_verb(search) -> None:
+    for begin_again in (resume, resume_crossval):
+        with pytest.raises(RunError, match=r"is a search; continue it with `earmark tune --resume .*one`\."):
+            begin_again(search.folder)
 
 
 def test_without_optuna_a_sentence_names_the_extra(

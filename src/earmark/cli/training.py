@@ -1,6 +1,7 @@
 """The verbs that measure: train, crossval, evaluate."""
 
 import time
+from collections.abc import Collection
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,7 @@ AllowLeak = Annotated[
 
 
 def train(
+    context: typer.Context,
     sounds: Annotated[
         str | None,
         typer.Argument(help="A folder of class folders, a CSV with path,label, a known dataset, or the Hub id of one."),
@@ -94,11 +96,8 @@ def train(
 ) -> None:
     """Train a classifier, measure it on clips it never heard, and write the report."""
     began = time.perf_counter()
-    if (sounds is None) == (resume is None):
-        raise typer.BadParameter("give the sounds to train on, or --resume RUN")
+    check_start(context, "give the sounds to train on, or --resume RUN", beside=("explain",))
     given = [*(overrides or ()), *name_model(model), *([f"train.split={split.value}"] if split else [])]
-    if resume is not None and budget is not None:
-        raise typer.BadParameter("a run that is continued keeps its epochs; leave --budget out")
     with waiting(LOADING):
         from earmark.training import run as training
         from earmark.training.budget import parse_budget
@@ -127,6 +126,7 @@ def train(
 
 
 def crossval(
+    context: typer.Context,
     sounds: Annotated[
         str | None,
         typer.Argument(help="A folder of class folders, a CSV with path,label, a known dataset, or the Hub id of one."),
@@ -145,8 +145,7 @@ def crossval(
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this killed run.")] = None,
 ) -> None:
     """Test every clip once, on a model that never heard it: fold after fold, answers pooled."""
-    if (sounds is None) == (resume is None):
-        raise typer.BadParameter("give the sounds to train on, or --resume RUN")
+    check_start(context, "give the sounds to train on, or --resume RUN")
     with waiting(LOADING):
         from earmark.training import crossval as verb
     given = [*(overrides or ()), *name_model(model)]
@@ -170,6 +169,26 @@ def crossval(
     tell_run(run)
     if run.report.get("refit"):
         typer.echo(f"Label a file: earmark predict {run.model_folder} FILE")
+
+
+def check_start(context: typer.Context, remedy: str, *, beside: Collection[str] = ()) -> None:
+    """Sounds to begin with, or a run to continue, which keeps the settings it began with.
+
+    Args:
+        context: Of a verb with ``sounds`` and ``resume``.
+        remedy: Said where there are both or neither.
+        beside: What may be given beside ``resume``.
+    """
+    given = {
+        parameter.name: max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name and (source := context.get_parameter_source(parameter.name)) and source.name == "COMMANDLINE"
+    }
+    if ("sounds" in given) == ("resume" in given):
+        raise typer.BadParameter(remedy)
+    dropped = [option for name, option in given.items() if name not in ("resume", *beside)]
+    if "resume" in given and dropped:
+        raise typer.BadParameter(f"a run that is continued keeps what it began with; leave {', '.join(dropped)} out")
 
 
 def tell_folds(run: "Run") -> None:

@@ -1,17 +1,19 @@
 """The verb `tune`: a search for better settings of a recipe."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from earmark.cli.console import console, waiting
-from earmark.cli.training import LOADING, AllowLeak, ModelName, RecipeName, Seed, Set, Strict, name_model
+from earmark.cli.training import LOADING, AllowLeak, ModelName, RecipeName, Seed, Set, Strict, check_start, name_model
 
 TRIALS_SHOWN = 15
 
 
 def tune(
+    context: typer.Context,
     sounds: Annotated[
         str | None,
         typer.Argument(help="A folder of class folders, a CSV with path,label, a known dataset, or the Hub id of one."),
@@ -35,14 +37,14 @@ def tune(
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this search, or add trials to it.")] = None,
 ) -> None:
     """Search for better settings of a recipe on validation clips; the test clips are left alone."""
-    if (sounds is None) == (resume is None):
-        raise typer.BadParameter("give the sounds to search on, or --resume SEARCH")
+    began = time.perf_counter()
+    check_start(context, "give the sounds to search on, or --resume SEARCH", beside=("trials", "budget"))
     with waiting(LOADING):
         from earmark.training import tune as verb
         from earmark.training.budget import parse_budget
     budget_s = parse_budget(budget) if budget is not None else None
     if resume is not None:
-        search = verb.resume_tune(resume, trials=trials, budget_s=budget_s)
+        search = verb.resume_tune(resume, trials=trials, budget_s=budget_s, began=began)
     else:
         search = verb.tune(
             str(sounds),
@@ -53,6 +55,7 @@ def tune(
             seed=seed,
             test_fold=test_fold,
             budget_s=budget_s,
+            began=began,
             strict=strict,
             allow_leak=allow_leak,
         )

@@ -62,11 +62,12 @@ def write_report(
         ('report.html', True)
     """
     directory = Path(directory)
-    # Both are made before either is written: a fault leaves an older pair in place.
+    # Both are made before either is written, and the one that marks a run as finished last.
     html = render_report(report, predictions, load_sound, on_progress, explain_mistake)
     text = json.dumps(_finite(report), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    page = write_text_whole(directory / "report.html", html)
     write_text_whole(directory / "report.json", text)
-    return write_text_whole(directory / "report.html", html)
+    return page
 
 
 def render_report(

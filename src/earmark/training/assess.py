@@ -22,7 +22,8 @@ from earmark.training.decision import describe_calibration
 from earmark.training.gate import check_memory
 from earmark.training.ledger import record_reading
 from earmark.training.record import describe_clips_honestly, describe_data, describe_software
-from earmark.training.run import Run, choose_run_folder, make_run_folder, write_answers
+from earmark.training.run import Run, write_answers
+from earmark.training.run_folder import choose_run_folder, make_run_folder
 
 
 def evaluate(

@@ -95,7 +95,7 @@ def audition(
         >>> audition(["dog.wav", "rain.wav"], "cnn").page        # doctest: +SKIP
         PosixPath('augmented/20260102-150405-cnn/index.html')
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    recipe = load_recipe(recipe, overrides)
     seed = recipe.train.seed if seed is None else seed
     paths = list(dict.fromkeys(str(Path(file).absolute()) for file in files))
     folder = _choose_folder(out, recipe.name)

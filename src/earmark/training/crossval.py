@@ -1,6 +1,5 @@
 """The verb `crossval`: every clip is tested once, by a model that never heard it or its group."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -28,7 +27,8 @@ from earmark.training.processes import refuse_several
 from earmark.training.recipe import Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_run
 from earmark.training.refit import refit_model
-from earmark.training.run import Run, choose_run_folder, hear_clips, make_run_folder, settle_seed, write_answers
+from earmark.training.run import Run, hear_clips, settle_seed, write_answers
+from earmark.training.run_folder import choose_run_folder, make_run_folder, read_begun, write_begun
 from earmark.training.trackers import check_trackers, open_trackers
 
 KIND = "crossval"
@@ -80,7 +80,7 @@ def crossval(
         >>> run = earmark.crossval("esc10.csv", recipe="quick")   # doctest: +SKIP
     """
     refuse_several("crossval")
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    recipe = load_recipe(recipe, overrides)
     clips = infer_groups(drop_unused(clips if isinstance(clips, Clips) else read_clips(clips)))
     recipe, seed = settle_seed(recipe, seed)
     # Faults show before the decoding, and before anything is written.
@@ -101,7 +101,6 @@ def crossval(
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
     write_csv(waveforms.clips, folder / "clips.csv")
     begun = {
-        "kind": KIND,
         "seeds": list(range(seed, seed + seeds)),
         "refit": refit,
         "protocol": _tell_protocol(origin, recipe, range(seed, seed + seeds)),
@@ -113,7 +112,7 @@ def crossval(
         "track": list(track),
         "leaks": asdict(leaks),
     }
-    write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
+    write_begun(folder, KIND, begun)
     return _finish(folder, waveforms, recipe, begun)
 
 
@@ -128,13 +127,7 @@ def resume_crossval(folder: str | Path) -> Run:
     """
     refuse_several("crossval")
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise RunError(f"{folder} holds no run to continue (no run.json); start one with `earmark crossval`.")
-    if (folder / "report.json").is_file():
-        raise RunError(f"The run {folder} is finished; its report is {folder / 'report.html'}.")
-    begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if begun.get("kind") != KIND:
-        raise RunError(f"{folder} is no cross-validation; continue it with `earmark train --resume {folder}`.")
+    begun = read_begun(folder, KIND)
     recipe = load_recipe(str(folder / "recipe.toml"))
     known = {name: begun[name] for name in ("source", "layout", "grouping")}
     clips = replace(read_csv(folder / "clips.csv"), **known)
@@ -177,7 +170,9 @@ def _finish(folder: Path, waveforms: ClipWaveforms, recipe: Recipe, begun: dict[
     with open_trackers(begun["track"], folder=folder, title=report["title"], recipe_tables=tables) as trackers:
         pieces = answer_folds(folder, waveforms, recipe, features, trackers, seeds=seeds, validation=validation)
         pooled = _tell_figures(report, pieces, seeds, validation=validation)
-        report["ledger"] = record_reading(folder, KIND, waveforms, np.arange(len(waveforms)))
+        report["ledger"] = record_reading(
+            folder, KIND, waveforms, np.arange(len(waveforms)), kept=folder / PIECES / "reading.json"
+        )
         if begun["refit"]:
             refit_model(folder, waveforms, recipe, report, pieces, features, seed=seeds[0])
         trackers.log_report(report, pooled.table)

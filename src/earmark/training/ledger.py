@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from earmark.data.waveforms import ClipWaveforms
+from earmark.files import write_text_whole
 
 LEDGER_FILE = "ledger.jsonl"
 READINGS_NAMED = 4
 
 
-def record_reading(folder: Path, verb: str, waveforms: ClipWaveforms, rows: np.ndarray) -> dict[str, Any]:
+def record_reading(
+    folder: Path, verb: str, waveforms: ClipWaveforms, rows: np.ndarray, *, kept: Path | None = None
+) -> dict[str, Any]:
     """Add a reading of test clips to the ledger in the folder that holds the runs, and count those there have been.
 
     The same clips are known again wherever they lie and in whatever order.
@@ -29,6 +32,8 @@ def record_reading(folder: Path, verb: str, waveforms: ClipWaveforms, rows: np.n
         verb: ``"train"``, ``"crossval"`` or ``"evaluate"``.
         waveforms: The clips and their sound.
         rows: The test clips among them.
+        kept: Where what is told is kept until the run ends, so that one that is killed afterwards and continued, with
+            nothing chosen in between, counts once.
 
     Returns:
         ``{"reads", "file", "clips", "fingerprint", "sentence"}`` for the report; ``file`` is ``None`` where it could
@@ -36,6 +41,9 @@ def record_reading(folder: Path, verb: str, waveforms: ClipWaveforms, rows: np.n
     """
     from filelock import FileLock
 
+    if kept is not None and kept.is_file():
+        told: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return told
     place = folder.absolute().parent / LEDGER_FILE
     mark = mark_clips(waveforms, rows)
     reading = {
@@ -54,7 +62,11 @@ def record_reading(folder: Path, verb: str, waveforms: ClipWaveforms, rows: np.n
         return {"reads": 1, "file": None, "clips": len(rows), "fingerprint": mark, "sentence": sentence}
     readings = [*earlier, reading]
     told = {"reads": len(readings), "file": str(place), "clips": len(rows), "fingerprint": mark}
-    return {**told, "sentence": tell_readings(readings)}
+    told["sentence"] = tell_readings(readings)
+    if kept is not None:
+        kept.parent.mkdir(exist_ok=True)
+        write_text_whole(kept, json.dumps(told, ensure_ascii=False))
+    return told
 
 
 def read_ledger(place: Path) -> list[dict[str, Any]]:

@@ -94,11 +94,11 @@ def list_recipes() -> dict[str, str]:
     return {name: load_recipe(name).description for name in names}
 
 
-def load_recipe(name: str = DEFAULT_RECIPE, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(name: "str | Recipe" = DEFAULT_RECIPE, overrides: Iterable[str] = ()) -> Recipe:
     """A shipped recipe by name, or any recipe by the path of its TOML file, with overrides.
 
     Args:
-        name: ``"cnn"``, ``"quick"``…, or a path ending in ``.toml``.
+        name: ``"cnn"``, ``"quick"``…, a path ending in ``.toml``, or a recipe to lay the overrides over.
         overrides: ``"section.key=value"``, the value written as in TOML (quotes may be left out).
 
     Raises:
@@ -108,7 +108,11 @@ def load_recipe(name: str = DEFAULT_RECIPE, overrides: Iterable[str] = ()) -> Re
         >>> load_recipe("quick", ["train.epochs=3"]).train.epochs
         3
     """
-    tables, label = _read_tables(name)
+    if isinstance(name, Recipe):
+        tables = to_tables(name)
+        label = tables.pop("name")
+    else:
+        tables, label = _read_tables(name)
     for override in overrides:
         section, key, value = _parse_override(override)
         _check_section(section)

@@ -1,11 +1,9 @@
 """The verb `train`: from clips to a run directory with a model, its figures and its report."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ from earmark.training.ledger import record_reading
 from earmark.training.processes import agree, count_processes, join_processes, leave_processes, share_batch, take_turns
 from earmark.training.recipe import DEFAULT_RECIPE, Recipe, load_recipe, to_tables, to_toml
 from earmark.training.record import describe_model, describe_run
+from earmark.training.run_folder import choose_run_folder, make_run_folder, read_begun, write_begun
 from earmark.training.trackers import check_trackers, open_trackers
 
 
@@ -123,7 +122,7 @@ def train(
         >>> run.accuracy                                     # doctest: +SKIP
         0.93
     """
-    given = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    given = None if recipe is None else load_recipe(recipe, overrides)
     budget = None if budget_s is None else open_budget(budget_s, given, overrides, began=began)
     recipe = budget.candidates[0] if budget else given or load_recipe(DEFAULT_RECIPE, overrides)
     recipe, seed = settle_seed(recipe, seed)
@@ -153,6 +152,7 @@ def train(
         "seed": seed,
         "protocol": split.protocol,
         "source": clips.source,
+        "layout": clips.layout,
         "left_out": waveforms.left_out,
         "track": list(track),
         "grouping": waveforms.clips.grouping,
@@ -163,7 +163,7 @@ def train(
         make_run_folder(folder)
         write_text_whole(folder / "recipe.toml", to_toml(recipe))
         write_csv(replace(waveforms.clips, table=waveforms.clips.table.assign(split=split.parts)), folder / "clips.csv")
-        write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
+        write_begun(folder, "train", begun)
     return _finish(folder, waveforms, split, recipe, leaks, begun, resume=False, explain=explain)
 
 
@@ -175,19 +175,13 @@ def resume(folder: str | Path, *, explain: Callable[[str], None] | None = None) 
         explain: As `train` has it.
 
     Raises:
-        RunError: no run there, or one that is finished.
+        RunError: no training there, or one that is finished.
     """
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise RunError(f"{folder} holds no run to continue (no run.json); start one with `earmark train`.")
-    if (folder / "report.json").is_file():
-        raise RunError(f"The run {folder} is finished; its report is {folder / 'report.html'}.")
-    begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if begun.get("kind") == "crossval":
-        raise RunError(f"{folder} is a cross-validation; continue it with `earmark crossval --resume {folder}`.")
+    begun = read_begun(folder, "train")
     recipe = load_recipe(str(folder / "recipe.toml"))
     clips = read_csv(folder / "clips.csv")
-    clips = replace(clips, source=begun["source"], grouping=begun["grouping"])
+    clips = replace(clips, source=begun["source"], layout=begun["layout"], grouping=begun["grouping"])
     share_batch(recipe.train.batch_size)
     join_processes()
     with take_turns():
@@ -201,32 +195,6 @@ def settle_seed(recipe: Recipe, seed: int | None) -> tuple[Recipe, int]:
     """The recipe with the seed that counts, and that seed: the one asked for, else the recipe's own."""
     seed = recipe.train.seed if seed is None else seed
     return replace(recipe, train=replace(recipe.train, seed=seed)), seed
-
-
-def choose_run_folder(out: str | Path | None, name: str) -> Path:
-    """The directory of a new run, not made yet.
-
-    Raises:
-        RunError: it holds something already.
-    """
-    folder = Path(out) if out is not None else Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        unfinished = (folder / "run.json").is_file() and not (folder / "report.json").is_file()
-        hint = f"Continue that run with --resume {folder}, or choose" if unfinished else "Choose"
-        raise RunError(f"{folder} holds something already. {hint} another --out.")
-    return folder
-
-
-def make_run_folder(folder: Path) -> None:
-    """Make the directory of a new run.
-
-    Raises:
-        RunError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"The run directory {folder} cannot be made: {error.strerror}.") from error
 
 
 def hear_clips(clips: Clips, recipe: Recipe, *, strict: bool) -> ClipWaveforms:
@@ -322,7 +290,8 @@ def _measure(
     began = time.perf_counter()
     with show_progress("Evaluating", "clips") as advance:
         answers = ask_model(classifier, waveforms, split.rows("test"), advance)
-    report["ledger"] = record_reading(folder, "train", waveforms, split.rows("test"))
+    rows = split.rows("test")
+    report["ledger"] = record_reading(folder, "train", waveforms, rows, kept=folder / "checkpoints" / "reading.json")
     targets = waveforms.targets()[train_rows]
     majority = waveforms.clips.labels[int(targets.sum(0).argmax())]
     report["metrics"] = answers.measure(majority_label=majority, prior=targets.mean(0), seed=seed)

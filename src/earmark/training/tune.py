@@ -25,7 +25,8 @@ from earmark.training.gate import check_split
 from earmark.training.learners import build_learner
 from earmark.training.recipe import Recipe, load_recipe, to_toml
 from earmark.training.record import describe_software
-from earmark.training.run import choose_run_folder, encode_once, hear_clips, make_run_folder, settle_seed
+from earmark.training.run import encode_once, hear_clips, settle_seed
+from earmark.training.run_folder import choose_run_folder, make_run_folder, read_begun, write_begun
 from earmark.training.search_space import apply_values, find_space
 from earmark.training.trials import Study, Trial, choose_best, load_optuna, run_trial
 
@@ -61,6 +62,7 @@ def tune(
     seed: int | None = None,
     test_fold: int | None = None,
     budget_s: float | None = None,
+    began: float | None = None,
     strict: bool = False,
     allow_leak: bool = False,
 ) -> Search:
@@ -79,6 +81,7 @@ def tune(
         seed: Decides all that is random: the same seed on the same machine finds the same settings.
         test_fold: The published fold that is left out, to be tested on afterwards.
         budget_s: Begin no trial that would end later than so many seconds after the start.
+        began: When that was, by `time.perf_counter`; now if not given.
         strict: Refuse clips that cannot be heard instead of leaving them out by name.
         allow_leak: Go on where a group or the same sound is learnt from and validated on.
 
@@ -92,9 +95,10 @@ def tune(
         >>> search = earmark.tune("sounds/", recipe="quick", trials=30)   # doctest: +SKIP
         >>> earmark.train("sounds/", recipe=str(search.best_recipe))      # doctest: +SKIP
     """
+    began = time.perf_counter() if began is None else began
     load_optuna()
     _check_trials(trials)
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    recipe = load_recipe(recipe, overrides)
     recipe, seed = settle_seed(recipe, seed)
     how = recipe.train.split
     clips = clips if isinstance(clips, Clips) else read_clips(clips)
@@ -115,7 +119,6 @@ def tune(
     if not published:
         write_csv(replace(clips, table=clips.table.assign(split=split.parts)), folder / "split.csv")
     begun = {
-        "kind": KIND,
         "seed": seed,
         "trials": trials,
         "source": clips.source,
@@ -128,33 +131,34 @@ def tune(
         "train_on": clips.source if published else str(folder / "split.csv"),
         "test_fold": test_fold,
     }
-    write_text_whole(folder / "run.json", json.dumps(begun, ensure_ascii=False, indent=1))
-    return _search(folder, searched, recipe, begun, budget_s)
+    write_begun(folder, KIND, begun)
+    return _search(folder, searched, recipe, begun, began, budget_s)
 
 
-def resume_tune(folder: str | Path, *, trials: int | None = None, budget_s: float | None = None) -> Search:
+def resume_tune(
+    folder: str | Path, *, trials: int | None = None, budget_s: float | None = None, began: float | None = None
+) -> Search:
     """Continue a search that was killed, or add trials to one; it ends as it would have uninterrupted.
 
     Args:
         folder: Of the search.
         trials: How many in all; as many as were asked for when it began if not given.
-        budget_s: Begin no trial that would end later than so many seconds from now.
+        budget_s: Begin no trial that would end later than so many seconds after the start.
+        began: When that was, by `time.perf_counter`; now if not given.
 
     Raises:
         RunError: no search there.
     """
+    began = time.perf_counter() if began is None else began
     folder = Path(folder)
-    path = folder / "run.json"
-    begun = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if begun.get("kind") != KIND:
-        raise RunError(f"{folder} holds no search to continue; start one with `earmark tune`.")
+    begun = read_begun(folder, KIND)
     load_optuna()
     if trials is not None:
         _check_trials(trials)
         begun["trials"] = trials
     known = {name: begun[name] for name in ("source", "layout", "grouping")}
     clips = replace(read_csv(folder / "clips.csv"), **known)
-    return _search(folder, clips, load_recipe(str(folder / "recipe.toml")), begun, budget_s)
+    return _search(folder, clips, load_recipe(str(folder / "recipe.toml")), begun, began, budget_s)
 
 
 def _check_trials(trials: int) -> None:
@@ -162,9 +166,10 @@ def _check_trials(trials: int) -> None:
         raise RunError(f"trials = {trials} leaves nothing to do; use 1 or more.")
 
 
-def _search(folder: Path, clips: Clips, recipe: Recipe, begun: dict[str, Any], budget_s: float | None) -> Search:
+def _search(
+    folder: Path, clips: Clips, recipe: Recipe, begun: dict[str, Any], began: float, budget_s: float | None
+) -> Search:
     """All trials that are not there yet, the best recipe, and the page."""
-    began = time.perf_counter()
     settled = settle_rate(recipe, clips)
     waveforms = hear_clips(clips, settled, strict=False)
     settled = fit_window(settled, waveforms)
@@ -172,7 +177,7 @@ def _search(folder: Path, clips: Clips, recipe: Recipe, begun: dict[str, Any], b
     learner = build_learner(settled, waveforms.clips.labels, multi_label=waveforms.clips.multi_label)
     encoded = encode_once(learner, waveforms)
     study = Study(folder, find_space(recipe), epochs=recipe.train.epochs, seed=begun["seed"])
-    n_trials, spent_s = begun["trials"], 0.0
+    n_trials = begun["trials"]
     _say_space(study)
     while (done := len(study.list_trials())) < n_trials:
         spent_s = time.perf_counter() - began
