@@ -275,6 +275,21 @@ def test_a_second_ctrl_c_breaks_off_at_once(
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a signal cannot be sent to oneself on Windows")
+def test_ctrl_c_counts_more_than_what_is_raised_after_it(
+    waveforms: ClipWaveforms, tiny_quick: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a search gives up a trial whose last epoch was broken off: it must end, not begin the next one."""
+
+    def press_and_raise() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise RuntimeError("hopeless")
+
+    at_epoch(monkeypatch, 1, press_and_raise)
+    with pytest.raises(KeyboardInterrupt):
+        train(waveforms, tiny_quick)
+
+
 def test_training_works_outside_the_main_thread(waveforms: ClipWaveforms, tiny_quick: Recipe) -> None:
     """A notebook or a service may call from anywhere, where no signal can be listened for."""
     results: list[Fitted] = []

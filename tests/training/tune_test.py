@@ -16,7 +16,7 @@ from earmark.data.clips import Clips, build_clips
 from earmark.data.splits import split_clips
 from earmark.data.store import Store
 from earmark.data.waveforms import ClipWaveforms
-from earmark.errors import RunError
+from earmark.errors import ClipsError, RunError
 from earmark.training import trials as module
 from earmark.training.crossval import resume_crossval
 from earmark.training.fit import Fitted
@@ -150,6 +150,17 @@ def test_a_budget_ends_a_search_and_more_trials_can_be_added(
 def test_what_is_no_search_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds no run to continue \(no run\.json\); start one with `earmark tune`"):
         resume_tune(tmp_path)
+
+
+def test_validation_clips_that_cannot_be_heard_leave_nothing_to_search_by(
+    clips: Clips, recipe: Recipe, tmp_path: Path
+) -> None:
+    dealt = split_clips(clips, validation=True, seed=3)
+    table = clips.table.assign(split=dealt.parts)
+    (tmp_path / "broken.wav").write_text("no sound")
+    table.loc[dealt.rows("validation"), "path"] = str(tmp_path / "broken.wav")
+    with pytest.raises(ClipsError, match=r"^No clip of the validation part can be heard; the first: .*broken\.wav"):
+        tune(build_clips(table.to_dict("records")), recipe, trials=1, out=tmp_path / "search", seed=3)
 
 
 def test_a_search_is_continued_by_its_own_verb(search) -> None:

@@ -47,6 +47,8 @@ LEFT_OUT = (
     "transformers",
 )
 
+BROKEN_OFF = 130  # after Ctrl-C, as shells have it
+
 app = typer.Typer(
     name="earmark",
     help="From a folder of labelled sounds to a classifier that people can trust, share and run.",
@@ -119,13 +121,11 @@ def run() -> None:
     except EarmarkError as error:
         typer.secho(f"earmark: {error}", fg="red" if sys.stderr.isatty() else None, err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("earmark: broken off.", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `| head` does; nothing is wrong.
-        _silence(sys.stdout.fileno())
-        sys.exit(141)
+    except SystemExit as leaving:
+        # Typer's way to end after Ctrl-C, without a word.
+        if leaving.code == BROKEN_OFF:
+            typer.echo("earmark: broken off.", err=True)
+        raise
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in LEFT_OUT:
             raise

@@ -75,6 +75,11 @@ class Interruption(TrainerCallback):
         previous = signal.signal(signal.SIGINT, ask)
         try:
             yield
+        except Exception as error:
+            # What became of a look at half an epoch does not matter to one who wants to leave.
+            if self.asked:
+                raise KeyboardInterrupt from error
+            raise
         finally:
             signal.signal(signal.SIGINT, previous)
 

@@ -211,6 +211,8 @@ def run_trial(
         interrupted = fitted.interrupted
     except HopelessError:
         pruned = True
+    except KeyboardInterrupt:
+        interrupted = True
     figure = None if interrupted else _judge(history, tried)
     study.tell(trial, figure, epochs=len(history), seconds=time.perf_counter() - began, pruned=pruned)
     return not interrupted

@@ -15,7 +15,7 @@ from earmark.data.clips import Clips, read_csv, write_csv
 from earmark.data.groups import infer_groups
 from earmark.data.layouts import read_clips
 from earmark.data.splits import Split, is_official, split_clips
-from earmark.errors import RunError
+from earmark.errors import ClipsError, RunError
 from earmark.evaluation.search_page import write_search_page
 from earmark.files import write_text_whole
 from earmark.pages.layout import span
@@ -111,6 +111,10 @@ def tune(
     searched = replace(clips, table=clips.table.assign(split=split.parts)[held].reset_index(drop=True))
     waveforms = hear_clips(searched, settle_rate(recipe, searched), strict=strict)
     parts = waveforms.clips.table["split"].to_numpy(dtype=object)
+    if missing := {"train", "validation"} - set(parts):
+        raise ClipsError(
+            f"No clip of the {missing.pop()} part can be heard; the first: {waveforms.left_out[0]['reason']}"
+        )
     leaks = check_split(waveforms, parts, how=how, allow_leak=allow_leak)
     make_run_folder(folder)
     write_text_whole(folder / "recipe.toml", to_toml(recipe))
