@@ -1,13 +1,14 @@
 """What each ingredient of a recipe is worth, on inner validation folds: no tested fold is ever asked about.
 
 For every outer fold the next one validates and the other three are learnt from; the last epoch counts. A variant is the
-recipe with one thing changed. Its row gives accuracy and NLL over all validating folds, the difference to the recipe as
-it is on the same clips with its 95 % interval, and the minutes of training.
+recipe with one thing changed. Its row gives accuracy and NLL over all validating folds, how far both are from those of
+the recipe as it is, with 95 % intervals paired by clip, and the minutes of training.
 
 Usage: python benchmarks/ablation.py SOUNDS [--recipe cnn] [--set train.epochs=40] [--folds 1 2 3] [--seeds 0]
        [--variant "no mixing: augment.mix=0"] … [--log ablation.jsonl]
 
-Without ``--variant`` the ingredients of VARIANTS are taken. Trainings that the log holds are not repeated.
+Without ``--variant`` those of VARIANTS are taken. Trainings that the log holds, with the same settings on a folder of
+the same name, are not repeated.
 """
 
 import argparse
@@ -29,23 +30,27 @@ from earmark.inference.torch_network import TorchNetwork
 from earmark.training.build import fit_window, settle_rate
 from earmark.training.fit import fit_model
 from earmark.training.learners import build_learner
-from earmark.training.recipe import load_recipe
+from earmark.training.recipe import load_recipe, to_tables
 
 AS_IT_IS = "as it is"
 VARIANTS = [
-    "no mixing: augment.mix=0",
-    "no roll: augment.roll=false",
-    "no gain: augment.gain_db=0",
     "no masks: augment.mask_time_s=0 augment.mask_mels=0",
-    "speed up to 1.25: augment.speed=0.25",
-    "filter augment: augment.spectrogram_filter=0.3",
+    "no filter: augment.spectrogram_filter=0",
+    "no gain: augment.gain_db=0",
+    "no roll: augment.roll=false",
+    "none mixed: augment.mix=0",
+    "all mixed: augment.mix=1",
+    "masks of twice the size: augment.mask_time_s=0.4 augment.mask_mels=12",
+    "filter 0.6: augment.spectrogram_filter=0.6",
+    "speed 0.25: augment.speed=0.25",
     "label smoothing 0.1: train.label_smoothing=0.1",
-    "averaged weights 0.99: train.average=0.99",
-    "windows of 2.5 s: audio.window_s=2.5",
+    "averaged weights, 0.99: train.average=0.99",
+    "weight decay 0.1: train.weight_decay=0.1",
+    "dropout 0.5: model.dropout=0.5",
+    "half the rate, 1.5e-3: train.learning_rate=1.5e-3",
     "half the widths: model.widths=[8,16,32,64,128]",
-    "wider by a half: model.widths=[24,48,96,192,384]",
     "128 mels: front_end.n_mels=128",
-    "loudest as 0 dB, 80 dB deep: front_end.reference=max front_end.top_db=80",
+    "hop of 10 ms: front_end.hop_length=320",
 ]
 
 
@@ -84,26 +89,30 @@ def validate(sounds: str, recipe_name: str, overrides: list[str], fold: int, see
 
 
 def collect(arguments: argparse.Namespace, log: Path, name: str, overrides: list[str]) -> dict[str, np.ndarray]:
-    """A variant over all folds and seeds, from the log where it stands there."""
+    """A variant over all folds, from the log where it stands there; of a clip the mean over the seeds."""
+    settings = to_tables(load_recipe(arguments.recipe, overrides))
+    of = {"sounds": Path(arguments.sounds).name, "settings": {**settings, "name": "", "description": ""}}
     kept = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     found = []
     for seed in arguments.seeds:
         for fold in arguments.folds:
-            key = {"recipe": arguments.recipe, "overrides": overrides, "fold": fold, "seed": seed}
-            told = next((one for one in kept if all(one[part] == value for part, value in key.items())), None)
+            key = {**of, "fold": fold, "seed": seed}
+            told = next((one for one in kept if all(one.get(part) == value for part, value in key.items())), None)
             if told is None:
                 told = {**key, "name": name, **validate(arguments.sounds, arguments.recipe, overrides, fold, seed)}
                 with log.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(told, ensure_ascii=False) + "\n")
             found.append(told)
-    return {part: np.concatenate([np.atleast_1d(one[part]) for one in found]) for part in ("right", "nll", "minutes")}
+    clips = {part: np.concatenate([one[part] for one in found]) for part in ("right", "nll")}
+    means = {part: values.reshape(len(arguments.seeds), -1).mean(0) for part, values in clips.items()}
+    return {**means, "minutes": np.array([one["minutes"] for one in found])}
 
 
-def describe_difference(these: np.ndarray, those: np.ndarray) -> str:
-    """The difference in points with its 95 % interval, paired by clip."""
-    differences = 100 * (these - those)
+def describe_difference(these: np.ndarray, those: np.ndarray, *, decimals: int) -> str:
+    """The difference with its 95 % interval, paired by clip."""
+    differences = these - those
     half = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
-    return f"{differences.mean():+.1f} ± {half:.1f}"
+    return f"{differences.mean():+.{decimals}f} ± {half:.{decimals}f}"
 
 
 def main() -> None:
@@ -117,19 +126,28 @@ def main() -> None:
     parser.add_argument("--variant", action="append", default=[])
     parser.add_argument("--log", type=Path, default=Path("ablation.jsonl"))
     arguments = parser.parse_args()
-    print(f"| {arguments.recipe} {' '.join(arguments.overrides)} | accuracy | difference, points | NLL | minutes |")
-    print("| --- | --- | --- | --- | --- |", flush=True)
+    asked = f"{arguments.recipe} {' '.join(arguments.overrides)}"
+    print(f"| {asked} | accuracy | difference, points | NLL | difference | minutes |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
     base = collect(arguments, arguments.log, AS_IT_IS, arguments.overrides)
-    print(_write_row(AS_IT_IS, base, "–"), flush=True)
+    print(_write_row(AS_IT_IS, base, None), flush=True)
     for variant in arguments.variant or VARIANTS:
         name, changes = variant.split(": ")
         found = collect(arguments, arguments.log, name, [*arguments.overrides, *changes.split()])
-        print(_write_row(name, found, describe_difference(found["right"], base["right"])), flush=True)
+        print(_write_row(name, found, base), flush=True)
 
 
-def _write_row(name: str, found: dict[str, np.ndarray], difference: str) -> str:
-    accuracy, nll = found["right"].mean(), found["nll"].mean()
-    return f"| {name} | {accuracy:.1%} | {difference} | {nll:.3f} | {found['minutes'].sum():.0f} |"
+def _write_row(name: str, found: dict[str, np.ndarray], base: dict[str, np.ndarray] | None) -> str:
+    points = describe_difference(100 * found["right"], 100 * base["right"], decimals=1) if base else "–"
+    nll = describe_difference(found["nll"], base["nll"], decimals=3) if base else "–"
+    figures = [
+        f"{found['right'].mean():.1%}",
+        points,
+        f"{found['nll'].mean():.3f}",
+        nll,
+        f"{found['minutes'].sum():.0f}",
+    ]
+    return f"| {' | '.join([name, *figures])} |"
 
 
 if __name__ == "__main__":
