@@ -62,6 +62,9 @@ def test_a_network_over_spectrograms_is_explained(
     assert "mix, roll, gain_db" in told["Features"]
     assert told["Batches"].startswith(f"{recipe.train.batch_size} clips, {-(-320 // recipe.train.batch_size)} steps")
     assert told["torch.compile"].startswith("not used; ")
+    # A single clip left over takes no step of its own.
+    alone = explain(recipe, waveforms, clips=2 * recipe.train.batch_size + 1)
+    assert "clips, 2 steps an epoch" in alone["Batches"]
 
 
 def test_a_summary_over_time_is_explained(

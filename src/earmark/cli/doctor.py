@@ -63,7 +63,8 @@ def _describe_device() -> str:
     import torch
 
     if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda}), bf16"
+        precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda}), {precision}"
     if torch.backends.mps.is_available():
         return "Apple GPU (MPS)"
     precision = "bf16 and fp32" if torch.cpu._is_avx512_bf16_supported() else "fp32"

@@ -1,5 +1,6 @@
 """What a training takes of the machine it runs on, and why: decided here, and told by ``earmark train --explain``."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -25,7 +26,10 @@ class Choice:
 
 
 def choose_precision(recipe: Recipe, device: torch.device) -> str:
-    """``"bf16"`` where the recipe allows it and the hardware computes in it, ``"fp16"`` on a GPU, else ``"fp32"``."""
+    """``"bf16"`` where the recipe allows it and the hardware computes in it, else ``"fp32"``.
+
+    ``"fp16"`` is used where the recipe asks for it, on a CUDA GPU.
+    """
     return decide_precision(recipe, device).value
 
 
@@ -49,6 +53,14 @@ def decide_precision(recipe: Recipe, device: torch.device) -> Choice:
         able, what = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported(), f"this {device.type.upper()}"
     how = " (AVX512-BF16)" if device.type == "cpu" else ""
     return Choice("bf16", f"{what} computes in it{how}") if able else Choice("fp32", f"{what} has no bf16{how}")
+
+
+def leaves_one_out(batch_size: int, clips: int) -> bool:
+    """Whether an epoch goes without its last batch: one clip, which batch norm cannot normalise by itself.
+
+    Several processes fill the last batch up with the first clips.
+    """
+    return count_processes() == 1 and clips > batch_size > 1 and clips % batch_size == 1
 
 
 def decide_threads(*, encoded: bool) -> Choice:
@@ -128,7 +140,8 @@ def _tell_features(recipe: Recipe, learner: Learner) -> Choice:
 
 def _tell_batches(recipe: Recipe, clips: int) -> Choice:
     train, processes = recipe.train, count_processes()
-    value = f"{train.batch_size} clips, {-(-clips // (train.batch_size * train.accumulate))} steps an epoch"
+    batches = math.ceil((clips - leaves_one_out(train.batch_size, clips)) / train.batch_size)
+    value = f"{train.batch_size} clips, {math.ceil(batches / train.accumulate)} steps an epoch"
     gathered = f", {train.accumulate} batches a step" if train.accumulate > 1 else ""
     shared = f", {share_batch(train.batch_size)} for each of {processes} processes" if processes > 1 else ""
     return Choice(value, f"as the recipe says{gathered}{shared}")

@@ -25,7 +25,7 @@ from earmark.training.callbacks import (
     SparingSaves,
     WeightAverage,
 )
-from earmark.training.choices import choose_precision
+from earmark.training.choices import choose_precision, leaves_one_out
 from earmark.training.journal import Journal, OnRecord, Record
 from earmark.training.learners import EncodedHead, Learner
 from earmark.training.processes import count_processes, share_batch
@@ -204,8 +204,7 @@ def _arguments(
         # A large audio model cannot be asked about more sound at once than it can learn from.
         per_device_eval_batch_size=train.batch_size if recipe.brings_features else EVALUATION_BATCH,
         gradient_accumulation_steps=train.accumulate,
-        # Batch norm cannot normalise one clip by itself. Several processes fill the last batch up with the first clips.
-        dataloader_drop_last=count_processes() == 1 and clips > train.batch_size > 1 and clips % train.batch_size == 1,
+        dataloader_drop_last=leaves_one_out(train.batch_size, clips),
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
         use_cpu=device.type == "cpu",

@@ -96,8 +96,8 @@ def train(
         recipe: A recipe's name, the path of a TOML file, or a `Recipe`; ``"cnn"`` if not given, or what fits a budget.
         out: The run directory; ``runs/<time>-<recipe>`` if not given.
         overrides: ``"section.key=value"``, as ``--set`` takes them.
-        seed: Decides all that is random; the same seed on the same machine gives the same model. The recipe's own if
-            not given.
+        seed: Decides all that is random; the same seed on the same machine gives the same model, unless a budget
+            chooses by the clock. The recipe's own if not given.
         test_fold: The published fold to test on.
         strict: Refuse clips that cannot be heard instead of leaving them out by name.
         track: Trackers that follow the training: ``"swanlab"``, ``"tensorboard"``, ``"wandb"``, ``"mlflow"``,
