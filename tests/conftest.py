@@ -323,21 +323,30 @@ def write_own() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def exported_cnn(write_own: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The folder of a tiny convolutional network; beside it ``cnn.onnx`` and ``cnn-int8.onnx``, exported from it."""
+    """The folder of a tiny convolutional network; beside it ``cnn.onnx`` and ``cnn-int8.onnx``, exported from it.
+
+    PyTorch's exporter takes seconds: it is asked once, whatever the number of processes and of files.
+    """
     import copy
+
+    from filelock import FileLock
 
     from earmark.publishing import export as exporting
 
-    folder = tmp_path_factory.mktemp("exported") / "cnn"
-    write_own(folder, {"kind": "log_mel", "n_mels": 32, "top_db": 80.0}, "cnn")
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    folder = place / "exported" / "cnn"
     draw, drawn = exporting.draw_graph, []
-    with pytest.MonkeyPatch.context() as patch:  # PyTorch's exporter takes seconds: it is asked once
+    with FileLock(place / "exported.lock"), pytest.MonkeyPatch.context() as patch:
+        if folder.with_name("cnn-int8.onnx").exists():
+            return folder
 
         def draw_once(network: Any, name: str) -> Any:
             drawn[:] = drawn or [draw(network, name)]
             return copy.deepcopy(drawn[0])
 
         patch.setattr(exporting, "draw_graph", draw_once)
+        write_own(folder, {"kind": "log_mel", "n_mels": 32, "top_db": 80.0}, "cnn")
         exporting.export(folder, folder.with_suffix(".onnx"))
         exporting.export(folder, folder.with_name("cnn-int8.onnx"), int8=True)
     return folder

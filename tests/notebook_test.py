@@ -68,6 +68,7 @@ def show_last(notebook: Any, line: str) -> dict[str, Any]:
     return shown.data
 
 
+@pytest.mark.slow
 def test_notebook_runs_and_shows_what_it_makes(executed):
     notebook, folder = executed
     clips = show_last(notebook, "\nclips")["text/html"]

@@ -122,6 +122,7 @@ def test_what_does_not_go_together_is_a_wrong_call(model, sounds, arguments):
     assert "--out" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_and_asked_again_it_ends_with_the_same_bytes(model, sounds, tmp_path, monkeypatch):
     from earmark.inference import shards

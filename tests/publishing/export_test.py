@@ -109,6 +109,7 @@ def test_a_file_names_neither_folders_nor_sources_of_this_machine(exported_cnn):
         assert said.encode() not in content, said
 
 
+@pytest.mark.slow
 def test_a_summary_over_time_with_several_labels_answers_as_torch(write_own, tmp_path):
     problem = {"problem_type": "multi_label_classification"}
     write_own(tmp_path / "quick", {"kind": "mel_statistics", "n_mels": 16}, "mlp", **problem)
@@ -118,7 +119,7 @@ def test_a_summary_over_time_with_several_labels_answers_as_torch(write_own, tmp
     assert Classifier.from_pretrained(exported.path).multi_label
 
 
-@pytest.mark.parametrize("family", ["hubert", "ast"])
+@pytest.mark.parametrize("family", ["hubert", pytest.param("ast", marks=pytest.mark.slow)])
 def test_an_audio_transformer_answers_as_torch(write_tuned, family, tmp_path):
     folder = write_tuned(family)
     exported = export(folder, tmp_path / f"{family}.onnx")

@@ -76,6 +76,7 @@ def test_wrong_arguments_say_what_is_allowed():
         synthesise("bell", seed=0, duration_s=0.0)
 
 
+@pytest.mark.slow
 def test_a_linear_model_learns_the_classes_but_not_all_of_them():
     waveforms = [synthesise(name, seed=seed) for name in SOUND_NAMES for seed in range(30)]
     features = np.stack([mean_log_mel(waveform) for waveform in waveforms])

@@ -1,9 +1,11 @@
 """What the training tests share: three classes of half-second sounds at 8 kHz, tiny recipes, one finished run."""
 
+import json
 import os
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from earmark.data.layouts import read_clips
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
 from earmark.evaluation import report_clips
 from earmark.training import callbacks
+from earmark.training import run as run_module
 from earmark.training.recipe import Recipe, load_recipe
 from earmark.training.run import Run, train
 
@@ -72,11 +75,21 @@ def write_sound(path: Path, samples: np.ndarray) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def few_pictures() -> Iterator[None]:
-    """Reports with two mistakes and three examples: twenty pictures a run would take longer than its training."""
+    """Reports with one mistake and one example: twenty pictures a run would take longer than its training."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_clips, "MISTAKES", 2)
-        patch.setattr(report_clips, "EXAMPLES", 3)
+        patch.setattr(report_clips, "MISTAKES", 1)
+        patch.setattr(report_clips, "EXAMPLES", 1)
         yield
+
+
+@pytest.fixture
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave report.html out, whose pictures take longer than the trainings here."""
+
+    def write_figures(folder: Path, report: dict[str, Any], *_: Any, **__: Any) -> None:
+        (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+    monkeypatch.setattr(run_module, "write_report", write_figures)
 
 
 @pytest.fixture(scope="session")

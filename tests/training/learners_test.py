@@ -16,6 +16,8 @@ from earmark.training.learners import NativeLearner
 from earmark.training.recipe import load_recipe
 from earmark.training.run import Run, resume, train
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 RATE = 16_000
 
 
@@ -81,7 +83,7 @@ def test_a_model_remembers_the_window_it_learnt_from(clips: Clips, hubert: Path,
     np.testing.assert_allclose(classifier.score([waveform])[0], np.average(parts, 0, [3200, 3200, 1600]), atol=1e-5)
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora"])
+@pytest.mark.parametrize("tuning", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_a_killed_tuning_is_continued_to_the_same_end(
     clips: Clips, hubert: Path, tmp_path: Path, tuning: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,11 @@ SETTINGS = {"name": "quick", "train.epochs": 3, "train.learning_rate": 1e-3, "mo
 Told = tuple[dict[str, Any], pd.DataFrame]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures() -> None:
+    """All of them: what a tracker is shown is what is tested here."""
+
+
 @pytest.fixture(scope="module")
 def told(quick_run: Run) -> Told:
     """A report and the answers it is about."""

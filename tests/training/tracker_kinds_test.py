@@ -70,6 +70,11 @@ def _no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     assert [path for path in home.rglob("*") if "matplotlib" not in str(path) and path.is_file()] == []
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures() -> None:
+    """All of them: what a tracker is shown is what is tested here."""
+
+
 @pytest.fixture(scope="module")
 def told(quick_run: Run) -> Told:
     """A report and the answers it is about."""

@@ -82,7 +82,8 @@ def add_panel(figure: Figure, left: float, top: float, width: float, height: flo
 def to_png(levels: NDArray[np.floating], *, n_colours: int = 64, colours: str = "magma") -> bytes:
     """A PNG in magma, or another map of colours, of levels between 0 and 1, first row at the top.
 
-    64 steps of colour cannot be told from 256 by eye, and halve the file.
+    64 steps of colour cannot be told from 256 by eye, and halve the file; the highest level of compression takes three
+    times as long for half a hundredth of it.
 
     Args:
         levels: (rows, columns), in [0, 1]; what lies outside is cut off there.
@@ -103,7 +104,7 @@ def to_png(levels: NDArray[np.floating], *, n_colours: int = 64, colours: str = 
     picture = Image.fromarray(steps, mode="P")
     picture.putpalette(palette.tobytes())
     file = io.BytesIO()
-    picture.save(file, format="PNG", optimize=True)
+    picture.save(file, format="PNG", compress_level=4)
     return file.getvalue()
 
 
@@ -146,6 +147,20 @@ def to_svg(figure: Figure, description: str, rasters: tuple[Raster, ...] = ()) -
     for child in drawn.findall(f"{_SVG}g"):
         _copy_marks(child, root, shapes)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def lay_under(svg: str, raster: Raster) -> str:
+    """An ``<svg>`` element of `to_svg` with pixels beneath all that it shows: one drawing serves many pictures.
+
+    Example:
+        >>> figure = make_figure(100, 50)
+        >>> _ = add_panel(figure, 20, 10, 70, 30)
+        >>> raster = Raster(b"", 20, 10, 70, 30)
+        >>> lay_under(to_svg(figure, "A dog"), raster) == to_svg(figure, "A dog", (raster,))
+        True
+    """
+    opening, marks = svg.split(">", 1)  # inside an attribute it would be &gt;
+    return f"{opening}>{ElementTree.tostring(_image(raster), encoding='unicode')}{marks}"
 
 
 def estimate_width_px(text: str, font_px: float = FONT_PX) -> float:

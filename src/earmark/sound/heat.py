@@ -150,7 +150,7 @@ def _colour(levels: NDArray[np.floating], warmth: NDArray[np.floating]) -> bytes
     mixed = share * colours + (1 - share) * grey
     picture = Image.fromarray((mixed * 255).round().astype(np.uint8)).quantize(COLOURS, dither=Image.Dither.NONE)
     file = io.BytesIO()
-    picture.save(file, format="PNG", optimize=True)
+    picture.save(file, format="PNG", compress_level=4)
     return file.getvalue()
 
 
