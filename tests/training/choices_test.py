@@ -77,6 +77,17 @@ def test_a_summary_over_time_is_explained(
     assert told["Threads"].startswith("1; ")
 
 
+def test_a_container_gets_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch counts those of the machine."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(choices, "count_cores", lambda: 2)
+    told = choices.decide_threads(encoded=False)
+    assert (told.value, told.reason) == ("2", "this process may use no more cores, though PyTorch finds 64")
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    assert choices.decide_threads(encoded=False).value == "64"
+
+
 def test_training_uses_the_threads_that_are_told(
     waveforms: ClipWaveforms, tiny_quick: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
