@@ -177,6 +177,32 @@ def test_a_timing_that_takes_too_long_is_given_up(waveforms: ClipWaveforms, tiny
     assert measure_costs(tiny_quick, waveforms, most_s=0.0) is None
 
 
+@pytest.mark.parametrize(
+    ("of_one_s", "most_s", "batches", "of_all_s", "batch_s", "epoch_s"),
+    [
+        (0.5, 160.0, 4, 1.6, 0.4, 0.0),  # too few and too slow to be told by a difference
+        (0.5, 20.0, 2, 0.9, 0.45, 0.0),
+        (0.03, 1e4, 40, 0.81, 0.02, 0.01),
+    ],
+)
+def test_a_batch_is_timed_by_as_many_as_there_is_time_for(
+    waveforms: ClipWaveforms,
+    tiny_quick: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    of_one_s: float,
+    most_s: float,
+    batches: int,
+    of_all_s: float,
+    batch_s: float,
+    epoch_s: float,
+) -> None:
+    seconds = {1: of_one_s, batches: of_all_s}
+    monkeypatch.setattr(rehearsal, "_time_epochs", lambda *_, batches, **__: (1.0, seconds[batches]))
+    measured = measure_costs(tiny_quick, waveforms, most_s=most_s)
+    assert measured is not None
+    assert (measured[0].batch_s, measured[0].epoch_s) == pytest.approx((batch_s, epoch_s))
+
+
 def test_a_budget_that_not_even_the_timing_fits_is_refused(planned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "measure_costs", lambda recipe, few, *, most_s: None)
     with pytest.raises(

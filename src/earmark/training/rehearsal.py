@@ -37,7 +37,9 @@ FEWEST_BATCHES, MOST_BATCHES = 2, 40  # of the second's epochs; the first's have
 LONGER_EPOCHS = 4  # of the second
 DECODER_START_S = 2.0  # of the processes that decode
 LONG_S = 2.0  # what takes so long is not done twice to be timed
-LONGER_EPOCH_S = 0.4  # where batches are so short that more of them fit into it
+LONGER_EPOCH_S, LONGEST_EPOCH_S = 0.4, 2.0  # filled with batches: the longer, the less chance has a say in it
+LONGER_SHARE = 0.05  # of the time for timing, which the second's epochs may fill within these bounds
+SLOW_BATCHES = 8  # where fewer fit into such a time, all else in an epoch is next to nothing beside them
 
 
 class _OutOfTimeError(Exception):
@@ -160,13 +162,18 @@ def measure_costs(
     time_epochs = partial(_time_epochs, learner, waveforms, recipe, encoded, stop_at=began + most_s)
     try:
         one = time_epochs(batches=1, epochs=EPOCHS)
-        batches = int(np.clip(LONGER_EPOCH_S / one[1], FEWEST_BATCHES, MOST_BATCHES))
+        longer_s = np.clip(LONGER_SHARE * most_s / LONGER_EPOCHS, LONGER_EPOCH_S, LONGEST_EPOCH_S)
+        batches = int(np.clip(longer_s / one[1], FEWEST_BATCHES, MOST_BATCHES))
         if time.perf_counter() - began + (LONGER_EPOCHS * batches + 1) * one[1] > most_s:
             return None
         more = time_epochs(batches=batches, epochs=LONGER_EPOCHS)
     except _OutOfTimeError:
         return None
-    batch_s = max((more[1] - one[1]) / (batches - 1), 0.0) or one[1]
+    if batches < SLOW_BATCHES:  # what two short times differ by is mostly noise
+        batch_s, epoch_s = more[1] / batches, 0.0
+    else:
+        batch_s = max((more[1] - one[1]) / (batches - 1), 0.0) or one[1]
+        epoch_s = max(one[1] - batch_s, 0.0)
     begin_s = max((more[0] - one[0]) / ((batches - 1) * recipe.train.batch_size), 0.0)
     rows = np.arange(len(waveforms))
     classifier = Classifier(TorchNetwork(learner.model.float(), learner.extractor))
@@ -175,7 +182,7 @@ def measure_costs(
         encode_s=encode_s / len(waveforms),
         start_s=max(one[0] - begin_s * recipe.train.batch_size, 0.0),
         begin_s=begin_s,
-        epoch_s=max(one[1] - batch_s, 0.0),
+        epoch_s=epoch_s,
         batch_s=batch_s,
         ask_s=ask_s / len(waveforms),
         explain_s=_time_explaining(classifier, answers),
