@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from earmark.cli.main import app
 from earmark.data.waveforms import ClipWaveforms
+from earmark.inference import device
 from earmark.sound.synthesis import write_sounds
 from earmark.training import choices, fit
 from earmark.training.build import fit_window
@@ -81,7 +82,7 @@ def test_a_container_gets_no_more_threads_than_cores(monkeypatch: pytest.MonkeyP
     """PyTorch counts those of the machine."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr(choices, "count_cores", lambda: 2)
+    monkeypatch.setattr(device, "count_cores", lambda: 2)
     told = choices.decide_threads(encoded=False)
     assert (told.value, told.reason) == ("2", "this process may use no more cores, though PyTorch finds 64")
     monkeypatch.setenv("OMP_NUM_THREADS", "64")

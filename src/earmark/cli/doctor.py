@@ -62,13 +62,15 @@ def _find_version(name: str) -> str:
 def _describe_device() -> str:
     import torch
 
+    from earmark.inference.device import count_threads
+
     if torch.cuda.is_available():
         precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
         return f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda}), {precision}"
     if torch.backends.mps.is_available():
         return "Apple GPU (MPS)"
     precision = "bf16 and fp32" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-    return f"CPU with {torch.get_num_threads()} threads, {precision}"
+    return f"CPU with {count_threads()} threads, {precision}"
 
 
 def _describe_codecs() -> str:

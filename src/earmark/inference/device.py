@@ -1,9 +1,12 @@
 """Where models compute, and on how many threads."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from earmark.cores import count_cores
 
 
 def choose_device() -> torch.device:
@@ -11,6 +14,19 @@ def choose_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def count_threads() -> int:
+    """How many threads of the CPU PyTorch should compute on: as ``OMP_NUM_THREADS`` says, else one a core at most.
+
+    PyTorch does not see a container's quota: threads of all the machine's cores would wait for each other.
+
+    Example:
+        >>> 1 <= count_threads() <= torch.get_num_threads()
+        True
+    """
+    found = torch.get_num_threads()
+    return found if "OMP_NUM_THREADS" in os.environ else min(found, count_cores())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from earmark.errors import EarmarkError, ModelError
 from earmark.inference.classifier import Classifier, find_model
 from earmark.inference.decision import Decision
-from earmark.inference.device import choose_device, use_threads
+from earmark.inference.device import choose_device, count_threads, use_threads
 from earmark.models import EarmarkConfig  # this import makes our models known to the Auto classes, too
 from earmark.models.pretrained import SHORTEST_S, ignores_padding, load_quietly, longest_window, prepare_inputs
 
@@ -90,7 +90,7 @@ class TorchNetwork:
         if self.device.type != "cpu":
             yield 1
             return
-        lanes = min(torch.get_num_threads(), MOST_LANES)
+        lanes = min(count_threads(), MOST_LANES)
         with use_threads(1):
             yield lanes
 

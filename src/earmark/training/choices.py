@@ -1,14 +1,12 @@
 """What a training takes of the machine it runs on, and why: decided here, and told by ``earmark train --explain``."""
 
 import math
-import os
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
-from earmark.cores import count_cores
-from earmark.inference.device import choose_device
+from earmark.inference.device import choose_device, count_threads
 from earmark.training.learners import Learner
 from earmark.training.processes import count_processes, share_batch
 from earmark.training.recipe import Recipe
@@ -73,11 +71,10 @@ def decide_threads(*, encoded: bool) -> Choice:
     """
     if encoded:
         return Choice("1", "steps of a fraction of a millisecond gain nothing from more")
-    found, allowed = torch.get_num_threads(), count_cores()
-    # PyTorch does not see a container's quota: threads of all the machine's cores would wait for each other.
-    if found > allowed and "OMP_NUM_THREADS" not in os.environ:
-        return Choice(str(allowed), f"this process may use no more cores, though PyTorch finds {found}")
-    return Choice(str(found), "as many as PyTorch finds, or OMP_NUM_THREADS says")
+    threads, found = count_threads(), torch.get_num_threads()
+    if threads < found:
+        return Choice(str(threads), f"this process may use no more cores, though PyTorch finds {found}")
+    return Choice(str(threads), "as many as PyTorch finds, or OMP_NUM_THREADS says")
 
 
 def attends_in_float32(recipe: Recipe, model: nn.Module) -> bool:
