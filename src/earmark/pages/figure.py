@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
 # Colours that stand for the page's own: matplotlib draws with them, `to_svg` puts the page's in their place.
 INK = "#010203"
@@ -82,8 +83,7 @@ def add_panel(figure: Figure, left: float, top: float, width: float, height: flo
 def to_png(levels: NDArray[np.floating], *, n_colours: int = 64, colours: str = "magma") -> bytes:
     """A PNG in magma, or another map of colours, of levels between 0 and 1, first row at the top.
 
-    64 steps of colour cannot be told from 256 by eye, and halve the file; the highest level of compression takes three
-    times as long for half a hundredth of it.
+    64 steps of colour cannot be told from 256 by eye, and halve the file.
 
     Args:
         levels: (rows, columns), in [0, 1]; what lies outside is cut off there.
@@ -103,6 +103,17 @@ def to_png(levels: NDArray[np.floating], *, n_colours: int = 64, colours: str = 
     palette = (colormaps[colours](np.linspace(0, 1, n_colours))[:, :3] * 255).round().astype(np.uint8)
     picture = Image.fromarray(steps, mode="P")
     picture.putpalette(palette.tobytes())
+    return encode_png(picture)
+
+
+def encode_png(picture: Image) -> bytes:
+    """A picture as a PNG. The highest level of compression would take three times as long, for half a hundredth of it.
+
+    Example:
+        >>> from PIL import Image
+        >>> encode_png(Image.new("L", (3, 2)))[:4]
+        b'\\x89PNG'
+    """
     file = io.BytesIO()
     picture.save(file, format="PNG", compress_level=4)
     return file.getvalue()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 WIDTH_PX = 360
 LEFT_PX, RIGHT_PX = 46, 48
 PANEL_PX = WIDTH_PX - LEFT_PX - RIGHT_PX
-MEL_TOP_PX, MEL_HEIGHT_PX = 10, 144
+TOP_PX, HEIGHT_PX = 10, 144  # of what is drawn of a mel spectrogram, without its axes
+AXIS_PX = 36  # above and below that
 FRAMES = 440  # enough for the panel's width, few enough that a page may hold dozens
 MIN_TICK_GAP_PX = 14
 BAR_GAP_PX, BAR_WIDTH_PX = 10, 7
@@ -99,14 +100,10 @@ def _draw_mel_frame(duration_s: float, sample_rate: int, n_mels: int) -> str:
 
 
 def _plot_mel_frame(duration_s: float, sample_rate: int, n_mels: int) -> tuple[Figure, str, Raster]:
-    figure = make_figure(WIDTH_PX, 180)
-    panel = add_panel(figure, LEFT_PX, MEL_TOP_PX, PANEL_PX, MEL_HEIGHT_PX)
-    panel.set_ylim(0, n_mels)
-    ticks = place_octaves_in_mels(sample_rate, n_mels, MEL_HEIGHT_PX)
-    panel.set_yticks(list(ticks.values()), list(ticks))
-    mark_seconds(panel, duration_s)
-    hide_frame(panel)
-    bar = add_colour_bar(figure, WIDTH_PX - RIGHT_PX, MEL_TOP_PX, MEL_HEIGHT_PX, DECIBEL_TICKS)
+    figure = make_figure(WIDTH_PX, HEIGHT_PX + AXIS_PX)
+    ticks = place_octaves_in_mels(sample_rate, n_mels, HEIGHT_PX)
+    add_mel_panel(figure, PANEL_PX, HEIGHT_PX, n_mels=n_mels, ticks=ticks, duration_s=duration_s)
+    bar = add_colour_bar(figure, WIDTH_PX - RIGHT_PX, TOP_PX, HEIGHT_PX, DECIBEL_TICKS)
     highest = name_frequency(sample_rate / 2)
     description = (
         f"Mel spectrogram, {duration_s:.1f} seconds, up to {highest}, brightness from −80 to 0 dB of its loudest value."
@@ -116,7 +113,7 @@ def _plot_mel_frame(duration_s: float, sample_rate: int, n_mels: int) -> tuple[F
 
 def _colour_mels(waveform: NDArray[np.float32], sample_rate: int, n_mels: int) -> Raster:
     levels = measure_mel_levels(waveform, sample_rate, n_mels)
-    return Raster(to_png(levels[::-1]), LEFT_PX, MEL_TOP_PX, PANEL_PX, MEL_HEIGHT_PX)
+    return Raster(to_png(levels[::-1]), LEFT_PX, TOP_PX, PANEL_PX, HEIGHT_PX)
 
 
 def as_drawable(waveform: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -184,6 +181,27 @@ def add_colour_bar(
     bar.yaxis.tick_right()
     hide_frame(bar)
     return Raster(to_png(np.linspace(1, 0, 64)[:, None], colours=colours), left_px, top_px, BAR_WIDTH_PX, height_px)
+
+
+def add_mel_panel(
+    figure: Figure, width_px: float, height_px: float, *, n_mels: int, ticks: Mapping[str, float], duration_s: float
+) -> Axes:
+    """Axes for a mel spectrogram made of pixels: seconds below, frequencies beside, no frame.
+
+    Args:
+        figure: From `make_figure`; the panel stands at ``LEFT_PX``, ``TOP_PX``.
+        width_px: Of the data area.
+        height_px: Of the data area.
+        n_mels: Bands; band k lies between k and k + 1.
+        ticks: Name -> height on that axis.
+        duration_s: Of the sound, seconds.
+    """
+    panel = add_panel(figure, LEFT_PX, TOP_PX, width_px, height_px)
+    panel.set_ylim(0, n_mels)
+    panel.set_yticks(list(ticks.values()), list(ticks))
+    mark_seconds(panel, duration_s)
+    hide_frame(panel)
+    return panel
 
 
 def hide_frame(panel: Axes) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.pages.figure import Raster, add_panel, make_figure
+from earmark.pages.figure import Raster, add_panel, encode_png, make_figure
 from earmark.sound.figures import (
+    AXIS_PX,
     BAR_GAP_PX,
     BAR_WIDTH_PX,
     LEFT_PX,
     RIGHT_PX,
+    TOP_PX,
     WIDTH_PX,
+    add_mel_panel,
     as_drawable,
     hide_frame,
-    mark_seconds,
     measure_mel_levels,
     name_frequency,
     place_octaves_in_mels,
@@ -103,22 +104,18 @@ def plot_heat(
     waveform = as_drawable(waveform)
     duration_s = len(waveform) / sample_rate
     figure = make_figure(width_px, height_px)
-    top_px, panel_px, panel_height_px = 10, width_px - LEFT_PX - RIGHT_PX, height_px - 36
+    panel_px, panel_height_px = width_px - LEFT_PX - RIGHT_PX, height_px - AXIS_PX
     levels = measure_mel_levels(waveform, sample_rate, N_MELS)
     times_s = (np.arange(levels.shape[1]) + 0.5) / levels.shape[1] * duration_s
     warmth = heat.at(times_s, _list_band_centres_hz(sample_rate))
-    panel = add_panel(figure, LEFT_PX, top_px, panel_px, panel_height_px)
-    panel.set_ylim(0, N_MELS)
     ticks = place_octaves_in_mels(sample_rate, N_MELS, panel_height_px)
-    panel.set_yticks(list(ticks.values()), list(ticks))
-    mark_seconds(panel, duration_s)
-    hide_frame(panel)
+    panel = add_mel_panel(figure, panel_px, panel_height_px, n_mels=N_MELS, ticks=ticks, duration_s=duration_s)
     if warmth.max() > CONTOUR and warmth.min() < CONTOUR:
         bands = np.arange(N_MELS) + 0.5
         panel.contour(times_s, bands, warmth, levels=[CONTOUR], colors=LINE, linewidths=0.9, alpha=0.8)
     rasters = (
-        Raster(_colour(levels, warmth), LEFT_PX, top_px, panel_px, panel_height_px),
-        _add_bar(figure, width_px - RIGHT_PX, top_px, panel_height_px),
+        Raster(_colour(levels, warmth), LEFT_PX, TOP_PX, panel_px, panel_height_px),
+        _add_bar(figure, width_px - RIGHT_PX, panel_height_px),
     )
     return figure, _describe(duration_s, sample_rate, heat), rasters
 
@@ -148,20 +145,18 @@ def _colour(levels: NDArray[np.floating], warmth: NDArray[np.floating]) -> bytes
     grey = (DARKEST_GREY + (BRIGHTEST_GREY - DARKEST_GREY) * levels)[..., None]
     colours = colormaps["magma"](DARKEST_COLOUR + (1 - DARKEST_COLOUR) * levels)[..., :3]
     mixed = share * colours + (1 - share) * grey
-    picture = Image.fromarray((mixed * 255).round().astype(np.uint8)).quantize(COLOURS, dither=Image.Dither.NONE)
-    file = io.BytesIO()
-    picture.save(file, format="PNG", compress_level=4)
-    return file.getvalue()
+    picture = Image.fromarray((mixed * 255).round().astype(np.uint8))
+    return encode_png(picture.quantize(COLOURS, dither=Image.Dither.NONE))
 
 
-def _add_bar(figure: Figure, panel_right_px: float, top_px: float, height_px: float) -> Raster:
+def _add_bar(figure: Figure, panel_right_px: float, height_px: float) -> Raster:
     """What is grey and what is in colour."""
     left_px = panel_right_px + BAR_GAP_PX
-    bar = add_panel(figure, left_px, top_px, BAR_WIDTH_PX, height_px)
+    bar = add_panel(figure, left_px, TOP_PX, BAR_WIDTH_PX, height_px)
     bar.set_xticks([])
     bar.set_ylim(0, 1)
     bar.set_yticks([0, 1], ["none", "most"])
     bar.yaxis.tick_right()
     hide_frame(bar)
     steps = np.linspace(0, 1, 64)[:, None]
-    return Raster(_colour(np.full_like(steps, BAR_LEVEL), steps), left_px, top_px, BAR_WIDTH_PX, height_px)
+    return Raster(_colour(np.full_like(steps, BAR_LEVEL), steps), left_px, TOP_PX, BAR_WIDTH_PX, height_px)

@@ -10,27 +10,26 @@ import torch
 from torch import Tensor
 
 from earmark.models.front_ends import Encoded, LogMel, Standardise, build_front_end
-from earmark.pages.figure import Raster, add_panel, make_figure, to_png, to_svg
+from earmark.pages.figure import Raster, make_figure, to_png, to_svg
 from earmark.sound.augment import DisturbSpectrogram
 from earmark.sound.features import to_db
 from earmark.sound.figures import (
+    AXIS_PX,
+    HEIGHT_PX,
     LEFT_PX,
     MIN_TICK_GAP_PX,
     PANEL_PX,
     RANGE_DB,
     RIGHT_PX,
+    TOP_PX,
     WIDTH_PX,
     add_colour_bar,
+    add_mel_panel,
     descend_octaves,
-    hide_frame,
-    mark_seconds,
     name_frequency,
 )
 from earmark.training.augmentation import build_disturbance
 from earmark.training.recipe import Recipe
-
-HEIGHT_PX = 144
-TOP_PX = 10
 
 
 @dataclass(frozen=True)
@@ -112,13 +111,8 @@ def draw_view(levels_db: Tensor, view: NetworkView, *, duration_s: float, highes
     config = view.front_end.config
     range_db = 2 * RANGE_DB if config.decibels and config.amplitude_db else RANGE_DB
     n_mels = len(levels_db)
-    figure = make_figure(WIDTH_PX, HEIGHT_PX + 36)
-    panel = add_panel(figure, LEFT_PX, TOP_PX, PANEL_PX, HEIGHT_PX)
-    panel.set_ylim(0, n_mels)
-    ticks = _place_octaves(view)
-    panel.set_yticks(list(ticks.values()), list(ticks))
-    mark_seconds(panel, duration_s)
-    hide_frame(panel)
+    figure = make_figure(WIDTH_PX, HEIGHT_PX + AXIS_PX)
+    add_mel_panel(figure, PANEL_PX, HEIGHT_PX, n_mels=n_mels, ticks=_place_octaves(view), duration_s=duration_s)
     levels = 1 + (levels_db.numpy() - highest_db) / range_db
     marks = {f"−{share * range_db:g}" if share else "0 dB": -share * range_db for share in (0, 0.25, 0.5, 0.75, 1)}
     bar = add_colour_bar(figure, WIDTH_PX - RIGHT_PX, TOP_PX, HEIGHT_PX, marks)
