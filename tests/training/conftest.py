@@ -1,13 +1,14 @@
 """What the training tests share: three classes of half-second sounds at 8 kHz, tiny recipes, one finished run."""
 
-import json
 import os
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from earmark.data.clips import Clips
@@ -15,12 +16,14 @@ from earmark.data.layouts import read_clips
 from earmark.data.waveforms import ClipWaveforms, load_waveforms
 from earmark.evaluation import report_clips
 from earmark.training import callbacks
-from earmark.training import run as run_module
 from earmark.training.recipe import Recipe, load_recipe
 from earmark.training.run import Run, train
+from earmark.training.tracker_exhibits import Exhibits, collect_exhibits
 
 RATE = 8000
 CLIPS_PER_CLASS = 12
+ALL_PICTURES = report_clips.MISTAKES, report_clips.EXAMPLES
+Told = tuple[dict[str, Any], pd.DataFrame]
 
 TINY_QUICK = [
     f"audio.sample_rate={RATE}",
@@ -73,23 +76,26 @@ def write_sound(path: Path, samples: np.ndarray) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_pictures() -> Iterator[None]:
-    """Reports with one mistake and one example: twenty pictures a run would take longer than its training."""
+@contextmanager
+def show_clips(mistakes: int, examples: int) -> Iterator[None]:
+    """Reports with at most so many clips."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_clips, "MISTAKES", 1)
-        patch.setattr(report_clips, "EXAMPLES", 1)
+        patch.setattr(report_clips, "MISTAKES", mistakes)
+        patch.setattr(report_clips, "EXAMPLES", examples)
         yield
 
 
-@pytest.fixture
-def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave report.html out, whose pictures take longer than the trainings here."""
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures() -> Iterator[None]:
+    """One mistake and one example: twenty pictures a run would take longer than its training."""
+    with show_clips(1, 1):
+        yield
 
-    def write_figures(folder: Path, report: dict[str, Any], *_: Any, **__: Any) -> None:
-        (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
 
-    monkeypatch.setattr(run_module, "write_report", write_figures)
+@pytest.fixture(scope="module")
+def all_pictures(few_pictures: None) -> Iterator[None]:
+    with show_clips(*ALL_PICTURES):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +138,18 @@ def tiny_cnn() -> Recipe:
 @pytest.fixture(scope="session")
 def quick_run(clips: Clips, tiny_quick: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One finished run with all its pictures, to be looked at and not to be changed."""
-    with pytest.MonkeyPatch.context() as patch:  # it may be made before or within `few_pictures`
-        patch.setattr(report_clips, "MISTAKES", 12)
-        patch.setattr(report_clips, "EXAMPLES", 20)
+    with show_clips(*ALL_PICTURES):  # it may be made before or within `few_pictures`
         return train(clips, tiny_quick, out=tmp_path_factory.mktemp("runs") / "quick", seed=5)
+
+
+@pytest.fixture(scope="session")
+def told(quick_run: Run) -> Told:
+    """A report and the answers it is about."""
+    return quick_run.report, pd.read_csv(quick_run.folder / "predictions.csv")
+
+
+@pytest.fixture(scope="session")
+def exhibits(told: Told) -> Exhibits:
+    """What the finished run has to show; drawing it takes longer than what is tested with it."""
+    with show_clips(*ALL_PICTURES):
+        return collect_exhibits(*told)

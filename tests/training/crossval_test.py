@@ -21,6 +21,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from earmark.data.clips import Clips, build_clips, read_csv
 from earmark.errors import ClipsError, RunError
 from earmark.training import folds as folds_module
+from earmark.training import run as run_module
 from earmark.training.crossval import crossval, resume_crossval
 from earmark.training.recipe import Recipe
 from earmark.training.run import Run, resume
@@ -145,6 +146,16 @@ def test_faults_show_before_anything_is_written(clips: Clips, tiny_quick: Recipe
     (out / "something").touch()
     with pytest.raises(RunError, match="holds something already"):
         crossval(clips, tiny_quick, out=out)
+
+
+@pytest.fixture
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave report.html out, whose pictures take longer than the trainings here."""
+
+    def write_figures(folder: Path, report: dict[str, Any], *_: Any, **__: Any) -> None:
+        (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+    monkeypatch.setattr(run_module, "write_report", write_figures)
 
 
 TOLD = ("metrics", "folds", "fold_mean", "fold_histories", "protocol", "notes", "seed", "model", "calibration")

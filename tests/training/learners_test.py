@@ -16,8 +16,6 @@ from earmark.training.learners import NativeLearner
 from earmark.training.recipe import load_recipe
 from earmark.training.run import Run, resume, train
 
-pytestmark = pytest.mark.usefixtures("without_page")
-
 RATE = 16_000
 
 

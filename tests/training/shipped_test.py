@@ -12,7 +12,6 @@ NAMES = sorted(entry.name.removesuffix(".toml") for entry in SHIPPED.iterdir() i
 SMALL = {"resnet18": "resnet10t", "resnext101": "resnet10t", "vit": "test_vit"}
 
 
-@pytest.mark.usefixtures("without_page")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_recipe_trains(name: str, clips: Clips, write_native, tmp_path: Path) -> None:
     overrides = ["train.epochs=2", "train.batch_size=8", "model.pretrained=false", "train.max_steps=0"]

@@ -2,16 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.training.conftest import Told
 
 from earmark.data.clips import Clips
 from earmark.evaluation.multi_label import score_multi_label
 from earmark.training.recipe import Recipe, to_tables
-from earmark.training.run import Run
 from earmark.training.tracker_exhibits import (
     Exhibits,
     collect_exhibits,
@@ -19,26 +18,10 @@ from earmark.training.tracker_exhibits import (
     name_epoch_figures,
 )
 
+pytestmark = pytest.mark.usefixtures("all_pictures")
+
 TABLES = {"name": "quick", "train": {"epochs": 3, "learning_rate": 1e-3}, "model": {"hidden": [16, 8]}}
 SETTINGS = {"name": "quick", "train.epochs": 3, "train.learning_rate": 1e-3, "model.hidden": "[16, 8]"}
-Told = tuple[dict[str, Any], pd.DataFrame]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_pictures() -> None:
-    """All of them: what a tracker is shown is what is tested here."""
-
-
-@pytest.fixture(scope="module")
-def told(quick_run: Run) -> Told:
-    """A report and the answers it is about."""
-    return quick_run.report, pd.read_csv(quick_run.folder / "predictions.csv")
-
-
-@pytest.fixture(scope="module")
-def exhibits(told: Told) -> Exhibits:
-    """What the finished run has to show; drawing it takes longer than all else here."""
-    return collect_exhibits(*told)
 
 
 def test_figures_have_the_names_people_expect() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.training.conftest import Told
 
 from earmark.data.clips import Clips
 from earmark.training import trackers as trackers_module
@@ -25,7 +26,6 @@ from earmark.training.recipe import Recipe
 from earmark.training.run import Run, train
 from earmark.training.tracker_exhibits import (
     Exhibits,
-    collect_exhibits,
     open_picture,
 )
 from earmark.training.trackers import Trackers, open_trackers
@@ -51,7 +51,6 @@ FIGURES = {
 TITLE = "quick on 声音"
 TABLES = {"name": "quick", "train": {"epochs": 3, "learning_rate": 1e-3}, "model": {"hidden": [16, 8]}}
 SETTINGS = {"name": "quick", "train.epochs": 3, "train.learning_rate": 1e-3, "model.hidden": "[16, 8]"}
-Told = tuple[dict[str, Any], pd.DataFrame]
 OF_TRACKERS = ("SWANLAB_", "WANDB_", "MLFLOW_", "TRACKIO_")
 
 
@@ -68,23 +67,6 @@ def _no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     yield
     assert [path for path in home.rglob("*") if "matplotlib" not in str(path) and path.is_file()] == []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_pictures() -> None:
-    """All of them: what a tracker is shown is what is tested here."""
-
-
-@pytest.fixture(scope="module")
-def told(quick_run: Run) -> Told:
-    """A report and the answers it is about."""
-    return quick_run.report, pd.read_csv(quick_run.folder / "predictions.csv")
-
-
-@pytest.fixture(scope="module")
-def exhibits(told: Told) -> Exhibits:
-    """What the finished run has to show; drawing it takes longer than all else here."""
-    return collect_exhibits(*told)
 
 
 def read_variables() -> dict[str, str]:
